@@ -1,0 +1,202 @@
+# Copyright (c) 2026 homelab.airlock contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What preflight refuses: intent that is misspelled, impossible or contradicts itself.
+
+Every function returns findings, complete sentences for the owner; an empty list is consent.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+_SERVICE = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_KEY_ID = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_DNS_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}")
+_SERVICE_FIELDS = {"model", "backend", "mode", "context", "threads", "parallel"}
+_KEY_FIELDS = {"services", "expires_days"}
+_NEAR = 0.84
+
+
+def unknown_names(names: Iterable[str], valid: Iterable[str], *, strict_prefix: str) -> list[str]:
+    """Find misspelled variables among ``names``.
+
+    With ``strict_prefix`` (the shared inputs) every name outside ``valid`` is refused; names of
+    other variables only when they are near a valid one, for the owner may have variables of
+    their own that happen to begin like a role.
+    """
+    known = sorted(set(valid))
+    findings = []
+    for name in sorted(set(names) - set(known)):
+        near = difflib.get_close_matches(name, known, n=1, cutoff=_NEAR)
+        if name.startswith(strict_prefix):
+            near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+        elif not near:
+            continue
+        findings.append(f"There is no variable {name}; did you mean {near[0]}?")
+    return findings
+
+
+def check(intent: Mapping[str, Any]) -> list[str]:
+    """Check the shared inputs against themselves and each other.
+
+    ``intent`` maps the names of the shared inputs without ``airlock_`` to their values.
+    """
+    return [
+        *_networks("airlock_admin_networks", intent["admin_networks"]),
+        *_networks("airlock_client_networks", intent["client_networks"]),
+        *_apt_proxy(intent["apt_proxy"]),
+        *_server(intent["server_names"], intent["server_addresses"]),
+        *_services(intent["services"], intent["models"]),
+        *_api_keys(intent["api_keys"], intent["services"]),
+    ]
+
+
+def supported(name: str, version: str, systems: Mapping[str, list[str]]) -> list[str]:
+    """Check the operating system of a host against the catalog ``systems``."""
+    if version in [str(known) for known in systems.get(name, [])]:
+        return []
+    wanted = ", ".join(f"{system} {known}" for system in systems for known in systems[system])
+    return [f"The operating system is not supported: expected one of {wanted}, found {name} {version}."]
+
+
+def way_in(address: str, admin_networks: list[str]) -> list[str]:
+    """Check that the address that the controller comes from may come again.
+
+    ``address`` is empty for a connection that is not SSH; it cannot be cut by packet filters.
+    """
+    networks = [ipaddress.ip_network(network) for network in admin_networks]
+    if not address or any(ipaddress.ip_address(address) in network for network in networks):
+        return []
+    return [
+        f"The firewall would lock you out: you reach this host from {address}, which is in none of "
+        f"airlock_admin_networks ({', '.join(admin_networks)}); add {address} or its network there."
+    ]
+
+
+def accounts(
+    passwd: Mapping[str, list[str]], first_uid: int, wanted: list[str]
+) -> list[str]:
+    """Check that the static uids are free or ours; ``passwd`` as ``getent`` gives it."""
+    findings = []
+    by_uid = {int(fields[1]): name for name, fields in passwd.items()}
+    for uid, name in enumerate(wanted, first_uid):
+        holder = by_uid.get(uid)
+        if holder not in (None, name) or (name in passwd and int(passwd[name][1]) != uid):
+            found = f"uid {uid} is {holder}" if holder not in (None, name) else f"{name} has uid {passwd[name][1]}"
+            findings.append(
+                f"The account {name} cannot have uid {uid}: {found}; set baseline_uid_base to the "
+                f"start of {len(wanted)} free uids."
+            )
+    return findings[:1]
+
+
+def _networks(variable: str, networks: list[str]) -> list[str]:
+    if not networks:
+        return [f"{variable} is empty: expected at least one network, for example 192.168.10.0/24."]
+    findings = []
+    for index, network in enumerate(networks):
+        try:
+            parsed = ipaddress.ip_network(str(network))
+        except ValueError as exc:
+            findings.append(f"{variable}[{index}]: {exc}; write it like 192.168.10.0/24.")
+            continue
+        if parsed.prefixlen == 0:
+            findings.append(f"{variable}[{index}]: {network} is everybody; name the networks that you use.")
+    return findings
+
+
+def _apt_proxy(proxy: str) -> list[str]:
+    if not proxy:
+        return []
+    wanted = "airlock_apt_proxy: expected http://ADDRESS:PORT with an IP address"
+    try:
+        parts = urlsplit(proxy)
+        port = parts.port
+        ipaddress.ip_address(parts.hostname or "")
+    except ValueError:
+        return [f"{wanted}, found {proxy}; the host has no name resolution, so a name cannot be used."]
+    if parts.scheme != "http" or port is None or parts.path not in ("", "/"):
+        return [f"{wanted}, found {proxy}; apt checks signatures, so plain http is safe here."]
+    return []
+
+
+def _server(names: list[str], addresses: list[str]) -> list[str]:
+    findings = [
+        f"airlock_server_names[{index}]: {name} is not a DNS name in lower case, like ai.home.arpa."
+        for index, name in enumerate(names)
+        if not _DNS_NAME.fullmatch(str(name))
+    ]
+    for index, address in enumerate(addresses):
+        try:
+            ipaddress.ip_address(str(address))
+        except ValueError:
+            findings.append(f"airlock_server_addresses[{index}]: {address} is not an IP address.")
+    if not names and not addresses:
+        findings.append(
+            "airlock_server_names and airlock_server_addresses are both empty: clients need one of "
+            "them to check the certificate against."
+        )
+    return findings
+
+
+def _services(services: Mapping[str, Any], models: Mapping[str, Any]) -> list[str]:
+    if not services:
+        return ["airlock_services is empty: expected at least one service, like chat."]
+    findings = []
+    for name, service in services.items():
+        where = f"airlock_services.{name}"
+        if not _SERVICE.fullmatch(str(name)):
+            findings.append(f"{where}: expected a name of a-z, 0-9 and -, beginning with a letter.")
+        if not isinstance(service, Mapping) or "model" not in service:
+            findings.append(f"{where}: expected at least model: NAME.")
+            continue
+        findings += _fields(where, service, _SERVICE_FIELDS)
+        if service["model"] not in models:
+            known = ", ".join(sorted(models)) or "none"
+            findings.append(
+                f"{where}.model: there is no entry {service['model']} in airlock_models (there are: "
+                f"{known}); add it, or name one of these."
+            )
+        for field in ("context", "threads", "parallel"):
+            if field in service and not _positive(service[field]):
+                findings.append(f"{where}.{field}: expected a whole number above 0, found {service[field]}.")
+        if service.get("backend", "llama_cpp") != "llama_cpp":
+            findings.append(f"{where}.backend: expected llama_cpp, found {service['backend']}.")
+        if service.get("mode", "chat") not in ("chat", "embedding"):
+            findings.append(f"{where}.mode: expected chat or embedding, found {service['mode']}.")
+    return findings
+
+
+def _api_keys(keys: Mapping[str, Any], services: Mapping[str, Any]) -> list[str]:
+    findings = []
+    for name, key in keys.items():
+        where = f"airlock_api_keys.{name}"
+        if not _KEY_ID.fullmatch(str(name)):
+            findings.append(f"{where}: expected a name of a-z, 0-9 and -, beginning with a letter.")
+        if not isinstance(key, Mapping) or not key.get("services"):
+            findings.append(f"{where}.services: expected the services that this key may use.")
+            continue
+        findings += _fields(where, key, _KEY_FIELDS)
+        unknown = sorted(set(key["services"]) - set(services))
+        if unknown:
+            findings.append(f"{where}.services: {unknown[0]} is not in airlock_services.")
+        if not _positive(key.get("expires_days", 30)) or int(key.get("expires_days", 30)) > 366:
+            findings.append(f"{where}.expires_days: expected 1 to 366, found {key['expires_days']}.")
+    return findings
+
+
+def _fields(where: str, entry: Mapping[str, Any], known: set[str]) -> list[str]:
+    return [
+        f"{where}: there is no field {field}; expected {', '.join(sorted(known))}."
+        for field in sorted(set(entry) - known)
+    ]
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

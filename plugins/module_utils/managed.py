@@ -1,0 +1,429 @@
+# Copyright (c) 2026 homelab.airlock contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Placing and removing everything that a role owns on a host, with one record of it.
+
+Files that tell systemd something are activated where they are placed: unit files by a
+daemon-reload, sysusers.d(5) files by systemd-sysusers, tmpfiles.d(5) files by systemd-tmpfiles.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shutil
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import AirlockError
+from .files import read_limited, sha256_bytes, write_atomic
+from .ownership import Record
+
+DISPLACED = "/var/lib/airlock/displaced"
+UNIT_DIRECTORY = "/etc/systemd/system/"
+SYSUSERS_DIRECTORY = "/etc/sysusers.d/"
+TMPFILES_DIRECTORY = "/etc/tmpfiles.d/"
+_MAX_BYTES = 64 * 1024 * 1024
+
+Run = Callable[[list[str]], tuple[int, str]]
+"""Runs a command; returns its exit status and its combined output."""
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A directory; ``purge`` lets ``absent`` remove what services left in it."""
+
+    path: str
+    mode: int = 0o755
+    owner: str = "root"
+    group: str = "root"
+    purge: bool = False
+
+
+@dataclass(frozen=True)
+class File:
+    """A regular file with its whole content; ``validate`` is a command with ``%s`` for the file."""
+
+    path: str
+    content: bytes
+    mode: int = 0o644
+    owner: str = "root"
+    group: str = "root"
+    validate: str = ""
+    adopt: bool = False
+    secret: bool = False
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link."""
+
+    path: str
+    target: str
+
+
+@dataclass
+class Outcome:
+    """What changed (paths), why (sentences), how it looks (diffs) and whether systemd reloaded."""
+
+    changed_paths: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    diffs: list[dict[str, str]] = field(default_factory=list)
+    daemon_reload: bool = False
+
+    def note(self, path: str, reason: str) -> None:
+        """Enter one change."""
+        if path not in self.changed_paths:
+            self.changed_paths.append(path)
+        self.reasons.append(f"{path}: {reason}")
+
+
+class Manager:
+    """Applies the wanted state of one role; ``check`` predicts and touches nothing."""
+
+    def __init__(self, role: str, record: Record, run: Run, *, check: bool = False):
+        self.role = role
+        self.record = record
+        self.run = run
+        self.check = check
+        self.outcome = Outcome()
+
+    # -- present ---------------------------------------------------------------------------
+
+    def present(
+        self,
+        directories: Iterable[Directory] = (),
+        files: Iterable[File] = (),
+        links: Iterable[Link] = (),
+        units: Iterable[str] = (),
+        *,
+        prune: bool = False,
+    ) -> Outcome:
+        """Bring everything into place. Raises AirlockError and OSError.
+
+        A foreign file in the way is refused before anything is touched; a validator refuses its
+        own file and leaves the old one in place.
+        """
+        directories, files, links = list(directories), list(files), list(links)
+        for entry in files:
+            self._refuse_foreign(entry)
+        for directory in directories:
+            self._place_directory(directory)
+        changed = [entry for entry in files if self._place_file(entry)]
+        for link in links:
+            self._place_link(link)
+        for unit in units:
+            self.record.claim(self.role, "units", unit)
+        if prune:
+            self._prune({entry.path for entry in files})
+        self._activate(changed, files)
+        return self.outcome
+
+    def _refuse_foreign(self, entry: File) -> None:
+        owner = self.record.owner_of("files", entry.path)
+        if owner not in (None, self.role):
+            raise AirlockError.refuse(
+                f"the file belongs to role {owner}", where=entry.path, fix="name it in one role only"
+            )
+        if owner is None and not entry.adopt and os.path.lexists(entry.path):
+            if self._current(entry.path) != entry.content:
+                raise AirlockError.refuse(
+                    "a file that this collection did not write is in the way",
+                    where=entry.path,
+                    fix="move it away, then run again",
+                )
+
+    def _place_directory(self, entry: Directory) -> None:
+        uid, gid = self._ids(entry.owner, entry.group)
+        if not os.path.lexists(entry.path):
+            self.outcome.note(entry.path, "the directory is missing")
+            if not self.check:
+                self._make_parents(entry.path)
+                os.mkdir(entry.path)
+                self.record.claim(self.role, "directories", entry.path, purge=entry.purge)
+        elif not stat.S_ISDIR(os.lstat(entry.path).st_mode):
+            raise AirlockError.refuse(
+                "something else is in the way", expected="a directory", where=entry.path
+            )
+        self._set_attributes(entry.path, entry.mode, uid, gid)
+
+    def _make_parents(self, path: str) -> None:
+        parent = os.path.dirname(path)
+        if not os.path.isdir(parent):
+            self._make_parents(parent)
+            os.mkdir(parent)
+            os.chmod(parent, 0o755)
+            self.record.claim(self.role, "directories", parent, purge=False)
+
+    def _place_file(self, entry: File) -> bool:
+        uid, gid = self._ids(entry.owner, entry.group)
+        current = self._current(entry.path)
+        ours = entry.path in self.record.claims(self.role, "files")
+        facts = self.record.claims(self.role, "files").get(entry.path, {})
+        if current == entry.content:
+            if ours:
+                self.record.claim(self.role, "files", entry.path, **_facts(entry, facts))
+            return self._set_attributes(entry.path, entry.mode, uid, gid)
+        self.outcome.note(entry.path, _why(current, entry, facts))
+        self.outcome.diffs.append(_diff(entry, current))
+        if self.check:
+            return True
+        if current is not None and not ours:
+            facts = {**facts, "displaced": self._displace(entry.path)}
+        self._make_parents(entry.path)
+        write_atomic(
+            entry.path,
+            entry.content,
+            mode=entry.mode,
+            uid=uid,
+            gid=gid,
+            check=lambda temporary: self._validate(entry, temporary),
+        )
+        self.record.claim(self.role, "files", entry.path, **_facts(entry, facts))
+        return True
+
+    def _place_link(self, entry: Link) -> None:
+        if os.path.islink(entry.path) and os.readlink(entry.path) == entry.target:
+            return
+        if os.path.lexists(entry.path) and entry.path not in self.record.claims(self.role, "links"):
+            raise AirlockError.refuse(
+                "a file that this collection did not write is in the way",
+                expected=f"a link to {entry.target}",
+                where=entry.path,
+                fix="move it away, then run again",
+            )
+        self.outcome.note(entry.path, f"the link to {entry.target} is missing")
+        if not self.check:
+            if os.path.lexists(entry.path):
+                os.unlink(entry.path)
+            self._make_parents(entry.path)
+            os.symlink(entry.target, entry.path)
+            self.record.claim(self.role, "links", entry.path, target=entry.target)
+
+    def _prune(self, wanted: set[str]) -> None:
+        for path in sorted(set(self.record.claims(self.role, "files")) - wanted):
+            self.outcome.note(path, "the role no longer has this file")
+            if not self.check:
+                self._remove_file(path)
+
+    # -- absent ----------------------------------------------------------------------------
+
+    def absent(self) -> Outcome:
+        """Remove what the record says this role brought, units first. Raises AirlockError."""
+        claims = {kind: self.record.claims(self.role, kind) for kind in ("units", "links", "files")}
+        if claims["units"]:
+            self._stop(list(claims["units"]))
+        for path in sorted(claims["links"]):
+            self.outcome.note(path, "removed")
+            if not self.check:
+                if os.path.islink(path):
+                    os.unlink(path)
+                self.record.release(self.role, "links", path)
+        for path in sorted(claims["files"]):
+            self.outcome.note(path, "removed")
+            if not self.check:
+                self._remove_file(path)
+        self._remove_trees()
+        self._remove_accounts()
+        self._reload_if_needed(self.outcome.changed_paths)
+        if not self.check:
+            self._remove_directories()
+        return self.outcome
+
+    def _stop(self, units: list[str]) -> None:
+        for unit in units:
+            self.outcome.note(unit, "stopped and disabled")
+        if self.check:
+            return
+        # Sockets go first, or a late client would start the service again.
+        units = sorted(units, key=lambda unit: (not unit.endswith((".socket", ".timer")), unit))
+        known = [unit for unit in units if self.run(["systemctl", "cat", unit])[0] == 0]
+        if known:
+            status, output = self.run(["systemctl", "disable", "--now", *known])
+            if status != 0:
+                raise AirlockError.refuse(
+                    f"systemd could not stop {', '.join(known)}", found=output.strip()
+                )
+            self.run(["systemctl", "reset-failed", *known])
+        for unit in units:
+            self.record.release(self.role, "units", unit)
+
+    def _remove_file(self, path: str) -> None:
+        displaced = self.record.claims(self.role, "files").get(path, {}).get("displaced")
+        if displaced and os.path.exists(displaced):
+            shutil.move(displaced, path)
+        elif os.path.lexists(path):
+            os.unlink(path)
+        self.record.release(self.role, "files", path)
+
+    def _remove_trees(self) -> None:
+        for path in sorted(self.record.claims(self.role, "trees")):
+            self.outcome.note(path, "removed with everything below it")
+            if not self.check:
+                if os.path.isdir(path):
+                    shutil.rmtree(path)
+                self.record.release(self.role, "trees", path)
+
+    def _remove_accounts(self) -> None:
+        for kind, command in (("users", "userdel"), ("groups", "groupdel")):
+            for name in sorted(self.record.claims(self.role, kind)):
+                self.outcome.note(name, "account removed")
+                if self.check:
+                    continue
+                status, output = self.run([command, name])
+                # 6: no such account (userdel(8), groupdel(8)); a user takes its own group along.
+                if status not in (0, 6):
+                    raise AirlockError.refuse(f"{command} {name} failed", found=output.strip())
+                self.record.release(self.role, kind, name)
+
+    def _remove_directories(self) -> None:
+        claims = self.record.claims(self.role, "directories")
+        for path in sorted(claims, key=len, reverse=True):
+            self.outcome.note(path, "removed")
+            self.record.release(self.role, "directories", path)
+            if claims[path].get("purge"):
+                shutil.rmtree(path, ignore_errors=True)
+            elif os.path.isdir(path) and not os.listdir(path):
+                os.rmdir(path)
+
+    # -- parts -----------------------------------------------------------------------------
+
+    def _current(self, path: str) -> bytes | None:
+        try:
+            return read_limited(path, _MAX_BYTES)
+        except FileNotFoundError:
+            return None
+
+    def _ids(self, owner: str, group: str) -> tuple[int, int]:
+        try:
+            return pwd.getpwnam(owner).pw_uid, grp.getgrnam(group).gr_gid
+        except KeyError:
+            if self.check:  # an earlier role would make the account
+                return -1, -1
+            raise AirlockError.refuse(
+                f"the account {owner}:{group} does not exist", fix="run the role baseline first"
+            ) from None
+
+    def _set_attributes(self, path: str, mode: int, uid: int, gid: int) -> bool:
+        try:
+            now = os.lstat(path)
+        except FileNotFoundError:  # check mode: it would have been made above
+            return False
+        if stat.S_IMODE(now.st_mode) == mode and -1 in (uid, gid):
+            return False
+        if (stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid) == (mode, uid, gid):
+            return False
+        if path not in self.outcome.changed_paths:
+            self.outcome.note(path, f"mode or owner differ from {mode:04o}")
+        if not self.check:
+            os.chown(path, uid, gid)
+            os.chmod(path, mode)
+        return True
+
+    def _displace(self, path: str) -> str:
+        os.makedirs(DISPLACED, mode=0o700, exist_ok=True)
+        kept = os.path.join(DISPLACED, path.strip("/").replace("/", "%"))
+        shutil.copy2(path, kept)
+        now = os.stat(path)
+        os.chown(kept, now.st_uid, now.st_gid)
+        return kept
+
+    def _validate(self, entry: File, temporary: str) -> None:
+        if not entry.validate:
+            return
+        status, output = self.run([word.replace("%s", temporary) for word in entry.validate.split()])
+        if status != 0:
+            raise AirlockError.refuse(
+                f"the new content was refused by '{entry.validate.split()[0]}'",
+                found=output.strip().replace(temporary, entry.path),
+                where=entry.path,
+                fix="the old file is still in place",
+            )
+
+    def _activate(self, changed: list[File], files: list[File]) -> None:
+        for entry in files:
+            if entry.path.startswith(SYSUSERS_DIRECTORY):
+                self._make_accounts(entry)
+        for entry in changed:
+            if entry.path.startswith(TMPFILES_DIRECTORY) and not self.check:
+                self._must(["systemd-tmpfiles", "--create", entry.path])
+        self._reload_if_needed(self.outcome.changed_paths)
+
+    def _make_accounts(self, entry: File) -> None:
+        missing = [(kind, name) for kind, name in _accounts(entry.content) if not _exists(kind, name)]
+        if not missing:
+            return
+        for _kind, name in missing:
+            self.outcome.note(name, "the account is missing")
+        if self.check:
+            return
+        self._must(["systemd-sysusers", entry.path])
+        for kind, name in missing:
+            self.record.claim(self.role, kind, name)
+
+    def _reload_if_needed(self, paths: list[str]) -> None:
+        self.outcome.daemon_reload = any(path.startswith(UNIT_DIRECTORY) for path in paths)
+        if self.outcome.daemon_reload and not self.check:
+            self._must(["systemctl", "daemon-reload"])
+
+    def _must(self, command: list[str]) -> None:
+        status, output = self.run(command)
+        if status != 0:
+            raise AirlockError.refuse(f"'{' '.join(command)}' failed", found=output.strip())
+
+
+def _accounts(content: bytes) -> list[tuple[str, str]]:
+    """Return the kinds and names that a sysusers.d(5) file makes; a user brings its group."""
+    accounts: list[tuple[str, str]] = []
+    for line in content.decode("utf-8").splitlines():
+        words = line.split()
+        if words and words[0] in ("u", "u!"):
+            accounts += [("users", words[1]), ("groups", words[1])]
+        elif words and words[0] == "g":
+            accounts.append(("groups", words[1]))
+    return accounts
+
+
+def _exists(kind: str, name: str) -> bool:
+    try:
+        pwd.getpwnam(name) if kind == "users" else grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _facts(entry: File, known: dict[str, Any]) -> dict[str, Any]:
+    # The digest of a secret would let a reader of the record test guesses.
+    kept = {key: known[key] for key in ("displaced",) if key in known}
+    return kept if entry.secret else {**kept, "sha256": sha256_bytes(entry.content)}
+
+
+def _why(current: bytes | None, entry: File, facts: dict[str, Any]) -> str:
+    if current is None:
+        return "the file is missing"
+    if "sha256" in facts and sha256_bytes(current) != facts["sha256"]:
+        return "the file was changed by hand since this collection wrote it"
+    return "the content differs"
+
+
+def _diff(entry: File, current: bytes | None) -> dict[str, str]:
+    if entry.secret:
+        before, after = ("" if current is None else "(secret)\n"), "(a new secret)\n"
+    else:
+        before, after = _text(current or b""), _text(entry.content)
+    return {
+        "before_header": entry.path,
+        "after_header": entry.path,
+        "before": before,
+        "after": after,
+    }
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return f"(binary, sha256 {sha256_bytes(data)})\n"

@@ -1,0 +1,251 @@
+#!/usr/bin/python
+# Copyright (c) 2026 homelab.airlock contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: managed_files
+short_description: Place or remove everything that a role owns on a host
+version_added: 0.1.0
+description:
+  - Renders and places all directories, files and links of a role in one execution, and keeps a record of them in
+    C(/var/lib/airlock/owned.json), so that O(state=absent) removes what was brought and nothing else.
+  - Unit files cause a daemon-reload, files in C(/etc/sysusers.d) make their accounts, files in C(/etc/tmpfiles.d)
+    make their directories.
+  - A file that is there already and that no role of this collection wrote is refused, unless O(files[].adopt) is set.
+extends_documentation_fragment: [homelab.airlock.attributes]
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: full}
+  idempotent: {support: full}
+  platform: {support: full, platforms: debian}
+author: homelab.airlock contributors (@homelab-airlock)
+options:
+  role:
+    description: Name of the role, the key in the ownership record.
+    type: str
+    required: true
+  state:
+    description: V(absent) removes everything that the record holds for O(role).
+    type: str
+    choices: [present, absent]
+    default: present
+  directories:
+    description: Directories, parents first.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {description: Absolute path., type: path, required: true}
+      mode: {description: Octal mode., type: str, default: "0755"}
+      owner: {description: Owner., type: str, default: root}
+      group: {description: Group., type: str, default: root}
+      purge:
+        description: Let O(state=absent) remove what services left inside.
+        type: bool
+        default: false
+  files:
+    description:
+      - Files. Each has exactly one of C(template), C(src), C(content), C(zipapp), which are resolved on the controller
+        (C(template) may come with C(vars)), and may have C(secret=true), which keeps it out of every diff.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {description: Absolute path., type: path, required: true}
+      mode: {description: Octal mode., type: str, default: "0644"}
+      owner: {description: Owner., type: str, default: root}
+      group: {description: Group., type: str, default: root}
+      validate:
+        description: Command that must accept the new file, with C(%s) for its path.
+        type: str
+        default: ""
+      adopt:
+        description: Replace a foreign file; it is kept and put back by O(state=absent).
+        type: bool
+        default: false
+      content_b64:
+        description: Content, Base64; filled in by the action.
+        type: str
+      secret_b64:
+        description: Secret content, Base64; filled in by the action.
+        type: str
+  links:
+    description: Symbolic links.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {description: Absolute path of the link., type: path, required: true}
+      target: {description: What it points to., type: str, required: true}
+  units:
+    description: Units that O(state=absent) stops and disables.
+    type: list
+    elements: str
+    default: []
+  prune:
+    description: Remove files that the role owned and no longer names.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Place the ruleset and its service
+  homelab.airlock.managed_files:
+    role: egress
+    directories:
+      - {path: /etc/airlock}
+    files:
+      - {path: /etc/airlock/egress.nft, template: egress.nft.j2, validate: "nft -c -f %s"}
+      - {path: /etc/systemd/system/airlock-egress.service, template: airlock-egress.service.j2}
+    units: [airlock-egress.service]
+
+- name: Remove them again
+  homelab.airlock.managed_files:
+    role: egress
+    state: absent
+"""
+
+RETURN = r"""
+changed_paths:
+  description: What changed, paths and account names.
+  returned: always
+  type: list
+  elements: str
+reasons:
+  description: Why, one sentence each.
+  returned: always
+  type: list
+  elements: str
+daemon_reload:
+  description: Whether a unit file changed and systemd was told.
+  returned: always
+  type: bool
+"""
+
+import base64
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
+from ansible_collections.homelab.airlock.plugins.module_utils.managed import Directory, File, Link, Manager
+from ansible_collections.homelab.airlock.plugins.module_utils.ownership import Record
+
+
+def _attributes() -> dict[str, t.Any]:
+    return {
+        "path": {"type": "path", "required": True},
+        "owner": {"type": "str", "default": "root"},
+        "group": {"type": "str", "default": "root"},
+    }
+
+
+def _file(entry: dict[str, t.Any]) -> File:
+    secret = entry["secret_b64"] is not None
+    content = base64.b64decode(entry["secret_b64"] if secret else entry["content_b64"])
+    return File(
+        entry["path"],
+        content,
+        int(entry["mode"], 8),
+        entry["owner"],
+        entry["group"],
+        validate=entry["validate"],
+        adopt=entry["adopt"],
+        secret=secret,
+    )
+
+
+def _directory(entry: dict[str, t.Any]) -> Directory:
+    return Directory(
+        entry["path"], int(entry["mode"], 8), entry["owner"], entry["group"], entry["purge"]
+    )
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "role": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "directories": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    **_attributes(),
+                    "mode": {"type": "str", "default": "0755"},
+                    "purge": {"type": "bool", "default": False},
+                },
+            },
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    **_attributes(),
+                    "mode": {"type": "str", "default": "0644"},
+                    "validate": {"type": "str", "default": ""},
+                    "adopt": {"type": "bool", "default": False},
+                    "content_b64": {"type": "str"},
+                    "secret_b64": {"type": "str", "no_log": True},
+                },
+                "required_one_of": [("content_b64", "secret_b64")],
+            },
+            "links": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "target": {"type": "str", "required": True},
+                },
+            },
+            "units": {"type": "list", "elements": "str", "default": []},
+            "prune": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params
+
+    def run(command: list[str]) -> tuple[int, str]:
+        try:
+            status, out, err = module.run_command(command, handle_exceptions=False)
+        except OSError as exc:
+            return 127, f"{command[0]}: {exc.strerror}"
+        return status, out + err
+
+    record = None
+    try:
+        record = Record.load()
+        before = record.to_bytes()
+        manager = Manager(wanted["role"], record, run, check=module.check_mode)
+        if wanted["state"] == "absent":
+            outcome = manager.absent()
+        else:
+            outcome = manager.present(
+                [_directory(entry) for entry in wanted["directories"]],
+                [_file(entry) for entry in wanted["files"]],
+                [Link(entry["path"], entry["target"]) for entry in wanted["links"]],
+                wanted["units"],
+                prune=wanted["prune"],
+            )
+    except (AirlockError, OSError) as exc:
+        # What was placed before the failure is ours all the same.
+        if record is not None and not module.check_mode:
+            record.save()
+        module.fail_json(msg=str(exc))
+    if not module.check_mode and record.to_bytes() != before:
+        record.save()
+    module.exit_json(
+        changed=bool(outcome.changed_paths),
+        changed_paths=outcome.changed_paths,
+        reasons=outcome.reasons,
+        daemon_reload=outcome.daemon_reload,
+        diff=outcome.diffs,
+    )
+
+
+if __name__ == "__main__":
+    main()
