@@ -105,12 +105,17 @@ def _apt(run: Run, *words: str) -> str:
     return _must(run, ["apt-get", *options, *words])
 
 
+def _verb(command: list[str]) -> str:
+    verbs = [word for word in command if word in ("update", "install", "purge")]
+    return " ".join(command[command.index(verbs[0]) :] if verbs else command[1:])
+
+
 def _must(run: Run, command: list[str]) -> str:
     status, output = run(command)
     if status != 0:
         lines = [line for line in output.splitlines() if line.startswith(("E:", "Err:"))]
         raise AirlockError.refuse(
-            f"'{command[0]} {command[-1]}' failed",
+            f"{command[0]} could not '{_verb(command)}'",
             found=" ".join(lines)[:600] or output.strip()[-600:],
             fix="check airlock_apt_proxy and the package sources of the host",
         )
