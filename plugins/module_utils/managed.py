@@ -15,11 +15,10 @@ import pwd
 import shutil
 import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any
 
 from .errors import AirlockError
-from .files import read_limited, sha256_bytes, write_atomic
+from .files import read_limited, write_atomic
+from .managed_specs import Directory, File, Link, Outcome, accounts, diff, exists, facts_of, why
 from .ownership import Record
 
 DISPLACED = "/var/lib/airlock/displaced"
@@ -30,55 +29,6 @@ _MAX_BYTES = 64 * 1024 * 1024
 
 Run = Callable[[list[str]], tuple[int, str]]
 """Runs a command; returns its exit status and its combined output."""
-
-
-@dataclass(frozen=True)
-class Directory:
-    """A directory; ``purge`` lets ``absent`` remove what services left in it."""
-
-    path: str
-    mode: int = 0o755
-    owner: str = "root"
-    group: str = "root"
-    purge: bool = False
-
-
-@dataclass(frozen=True)
-class File:
-    """A regular file with its whole content; ``validate`` is a command with ``%s`` for the file."""
-
-    path: str
-    content: bytes
-    mode: int = 0o644
-    owner: str = "root"
-    group: str = "root"
-    validate: str = ""
-    adopt: bool = False
-    secret: bool = False
-
-
-@dataclass(frozen=True)
-class Link:
-    """A symbolic link."""
-
-    path: str
-    target: str
-
-
-@dataclass
-class Outcome:
-    """What changed (paths), why (sentences), how it looks (diffs) and whether systemd reloaded."""
-
-    changed_paths: list[str] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
-    diffs: list[dict[str, str]] = field(default_factory=list)
-    daemon_reload: bool = False
-
-    def note(self, path: str, reason: str) -> None:
-        """Enter one change."""
-        if path not in self.changed_paths:
-            self.changed_paths.append(path)
-        self.reasons.append(f"{path}: {reason}")
 
 
 class Manager:
@@ -126,15 +76,17 @@ class Manager:
         owner = self.record.owner_of("files", entry.path)
         if owner not in (None, self.role):
             raise AirlockError.refuse(
-                f"the file belongs to role {owner}", where=entry.path, fix="name it in one role only"
+                f"the file belongs to role {owner}",
+                where=entry.path,
+                fix="name it in one role only",
             )
-        if owner is None and not entry.adopt and os.path.lexists(entry.path):
-            if self._current(entry.path) != entry.content:
-                raise AirlockError.refuse(
-                    "a file that this collection did not write is in the way",
-                    where=entry.path,
-                    fix="move it away, then run again",
-                )
+        foreign = owner is None and not entry.adopt and os.path.lexists(entry.path)
+        if foreign and self._current(entry.path) != entry.content:
+            raise AirlockError.refuse(
+                "a file that this collection did not write is in the way",
+                where=entry.path,
+                fix="move it away, then run again",
+            )
 
     def _place_directory(self, entry: Directory) -> None:
         uid, gid = self._ids(entry.owner, entry.group)
@@ -165,10 +117,10 @@ class Manager:
         facts = self.record.claims(self.role, "files").get(entry.path, {})
         if current == entry.content:
             if ours:
-                self.record.claim(self.role, "files", entry.path, **_facts(entry, facts))
+                self.record.claim(self.role, "files", entry.path, **facts_of(entry, facts))
             return self._set_attributes(entry.path, entry.mode, uid, gid)
-        self.outcome.note(entry.path, _why(current, entry, facts))
-        self.outcome.diffs.append(_diff(entry, current))
+        self.outcome.note(entry.path, why(current, facts))
+        self.outcome.diffs.append(diff(entry, current))
         if self.check:
             return True
         if current is not None and not ours:
@@ -182,7 +134,7 @@ class Manager:
             gid=gid,
             check=lambda temporary: self._validate(entry, temporary),
         )
-        self.record.claim(self.role, "files", entry.path, **_facts(entry, facts))
+        self.record.claim(self.role, "files", entry.path, **facts_of(entry, facts))
         return True
 
     def _place_link(self, entry: Link) -> None:
@@ -334,7 +286,9 @@ class Manager:
     def _validate(self, entry: File, temporary: str) -> None:
         if not entry.validate:
             return
-        status, output = self.run([word.replace("%s", temporary) for word in entry.validate.split()])
+        status, output = self.run(
+            [word.replace("%s", temporary) for word in entry.validate.split()]
+        )
         if status != 0:
             raise AirlockError.refuse(
                 f"the new content was refused by '{entry.validate.split()[0]}'",
@@ -346,14 +300,14 @@ class Manager:
     def _activate(self, changed: list[File], files: list[File]) -> None:
         for entry in files:
             if entry.path.startswith(SYSUSERS_DIRECTORY):
-                self._make_accounts(entry)
+                self._makeaccounts(entry)
         for entry in changed:
             if entry.path.startswith(TMPFILES_DIRECTORY) and not self.check:
                 self._must(["systemd-tmpfiles", "--create", entry.path])
         self._reload_if_needed(self.outcome.changed_paths)
 
     def _make_accounts(self, entry: File) -> None:
-        missing = [(kind, name) for kind, name in _accounts(entry.content) if not _exists(kind, name)]
+        missing = [(kind, name) for kind, name in accounts(entry.content) if not exists(kind, name)]
         if not missing:
             return
         for _kind, name in missing:
@@ -373,57 +327,3 @@ class Manager:
         status, output = self.run(command)
         if status != 0:
             raise AirlockError.refuse(f"'{' '.join(command)}' failed", found=output.strip())
-
-
-def _accounts(content: bytes) -> list[tuple[str, str]]:
-    """Return the kinds and names that a sysusers.d(5) file makes; a user brings its group."""
-    accounts: list[tuple[str, str]] = []
-    for line in content.decode("utf-8").splitlines():
-        words = line.split()
-        if words and words[0] in ("u", "u!"):
-            accounts += [("users", words[1]), ("groups", words[1])]
-        elif words and words[0] == "g":
-            accounts.append(("groups", words[1]))
-    return accounts
-
-
-def _exists(kind: str, name: str) -> bool:
-    try:
-        pwd.getpwnam(name) if kind == "users" else grp.getgrnam(name)
-    except KeyError:
-        return False
-    return True
-
-
-def _facts(entry: File, known: dict[str, Any]) -> dict[str, Any]:
-    # The digest of a secret would let a reader of the record test guesses.
-    kept = {key: known[key] for key in ("displaced",) if key in known}
-    return kept if entry.secret else {**kept, "sha256": sha256_bytes(entry.content)}
-
-
-def _why(current: bytes | None, entry: File, facts: dict[str, Any]) -> str:
-    if current is None:
-        return "the file is missing"
-    if "sha256" in facts and sha256_bytes(current) != facts["sha256"]:
-        return "the file was changed by hand since this collection wrote it"
-    return "the content differs"
-
-
-def _diff(entry: File, current: bytes | None) -> dict[str, str]:
-    if entry.secret:
-        before, after = ("" if current is None else "(secret)\n"), "(a new secret)\n"
-    else:
-        before, after = _text(current or b""), _text(entry.content)
-    return {
-        "before_header": entry.path,
-        "after_header": entry.path,
-        "before": before,
-        "after": after,
-    }
-
-
-def _text(data: bytes) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return f"(binary, sha256 {sha256_bytes(data)})\n"

@@ -10,10 +10,10 @@ module: evidence
 short_description: Record what a probe tried and how it ended
 version_added: 0.1.0
 description:
-  - Runs on the controller. Gives each record its verdict and collects the records of a run into one file for each host below
-    C(evidence/) of the site directory.
-  - A record that did not hold is V(failed). A denial without a positive control in the same run is V(unproven). All others
-    are V(passed).
+  - Runs on the controller. Gives each record its verdict and collects the records of a run into one file for each
+    host below C(evidence/) of the site directory.
+  - A record that did not hold is V(failed). A denial without a positive control in the same run is V(unproven). All
+    others are V(passed).
 extends_documentation_fragment: [homelab.airlock.attributes]
 attributes:
   check_mode:

@@ -131,7 +131,12 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
-from ansible_collections.homelab.airlock.plugins.module_utils.managed import Directory, File, Link, Manager
+from ansible_collections.homelab.airlock.plugins.module_utils.managed import Manager
+from ansible_collections.homelab.airlock.plugins.module_utils.managed_specs import (
+    Directory,
+    File,
+    Link,
+)
 from ansible_collections.homelab.airlock.plugins.module_utils.ownership import Record
 
 

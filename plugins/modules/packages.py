@@ -12,8 +12,8 @@ version_added: 0.1.0
 description:
   - Installs what is missing, without recommended packages, and records exactly the packages that came, dependencies
     included. O(state=absent) purges those and no others.
-  - M(ansible.builtin.apt) cannot tell afterwards which packages were there before, and its autoremove takes along what the
-    owner of the host left there.
+  - M(ansible.builtin.apt) cannot tell afterwards which packages were there before, and its autoremove takes along what
+    the owner of the host left there.
 extends_documentation_fragment: [homelab.airlock.attributes]
 attributes:
   check_mode: {support: full}
@@ -32,7 +32,9 @@ options:
     elements: str
     default: []
   versions:
-    description: Versions to install, for these packages and for what they bring, where named. A rebuild takes them from the lock.
+    description:
+      - Versions to install, for these packages and for what they bring, where named. A rebuild takes them from the
+        lock.
     type: dict
     default: {}
   mask:

@@ -46,7 +46,10 @@ def test_good_intent_passes() -> None:
         ({"services": {"chat": {"model": "small", "backend": "x"}}}, "expected llama_cpp"),
         ({"api_keys": {"laptop": {"services": ["chta"]}}}, "chta is not in airlock_services"),
         ({"api_keys": {"laptop": {}}}, "expected the services that this key may use"),
-        ({"api_keys": {"laptop": {"services": ["chat"], "expires_days": 4000}}}, "expected 1 to 366"),
+        (
+            {"api_keys": {"laptop": {"services": ["chat"], "expires_days": 4000}}},
+            "expected 1 to 366",
+        ),
     ],
 )
 def test_bad_intent_is_one_sentence(change: dict[str, Any], sentence: str) -> None:
@@ -77,7 +80,10 @@ def test_other_systems_are_refused() -> None:
 
 
 def test_a_taken_uid_is_named() -> None:
-    passwd = {"plex": ["x", "861", "861", "", "/", "/bin/sh"], "a0": ["x", "860", "860", "", "/", ""]}
+    passwd = {
+        "plex": ["x", "861", "861", "", "/", "/bin/sh"],
+        "a0": ["x", "860", "860", "", "/", ""],
+    }
     assert intent.accounts(passwd, 860, ["a0"]) == []
     assert "uid 861 is plex" in intent.accounts(passwd, 860, ["a0", "a1"])[0]
     assert "a0 has uid 860" in intent.accounts(passwd, 900, ["a0"])[0]

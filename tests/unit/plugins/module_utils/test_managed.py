@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.homelab.airlock.plugins.module_utils import managed
+from ansible_collections.homelab.airlock.plugins.module_utils import managed, managed_specs
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
 from ansible_collections.homelab.airlock.plugins.module_utils.ownership import Record
 
@@ -28,8 +28,8 @@ class Commands:
         return self.status, "said no" if self.status else ""
 
 
-def file(path: Path, content: bytes = b"new\n", **facts: object) -> managed.File:
-    return managed.File(str(path), content, owner=OWNER, group=GROUP, **facts)  # type: ignore[arg-type]
+def file(path: Path, content: bytes = b"new\n", **facts: object) -> managed_specs.File:
+    return managed_specs.File(str(path), content, owner=OWNER, group=GROUP, **facts)  # type: ignore[arg-type]
 
 
 def manager(record: Record, *, check: bool = False, status: int = 0) -> managed.Manager:
@@ -50,9 +50,9 @@ def test_absent_leaves_what_was_there_before(tmp_path: Path) -> None:
     record = Record()
     (tmp_path / "kept").write_text("mine")
     manager(record).present(
-        [managed.Directory(str(tmp_path / "d"), owner=OWNER, group=GROUP)],
+        [managed_specs.Directory(str(tmp_path / "d"), owner=OWNER, group=GROUP)],
         [file(tmp_path / "d" / "a"), file(tmp_path / "b")],
-        [managed.Link(str(tmp_path / "l"), "/dev/null")],
+        [managed_specs.Link(str(tmp_path / "l"), "/dev/null")],
     )
     before = record.to_bytes()
     assert manager(record, check=True).absent().changed_paths
@@ -87,7 +87,9 @@ def test_a_refused_content_leaves_the_old_file(tmp_path: Path) -> None:
     entry = file(tmp_path / "a")
     manager(record).present(files=[entry])
     with pytest.raises(AirlockError, match="said no"):
-        manager(record, status=1).present(files=[file(tmp_path / "a", b"bad\n", validate="check %s")])
+        manager(record, status=1).present(
+            files=[file(tmp_path / "a", b"bad\n", validate="check %s")]
+        )
     assert (tmp_path / "a").read_text() == "new\n"
     assert os.listdir(tmp_path) == ["a"]
 

@@ -20,7 +20,7 @@ class Apt:
         self.commands.append(command)
         if command[0] == "dpkg-query":
             rows = [f"ii  {name} {version}" for name, version in self.have.items()]
-            return 0, "\n".join(rows + ["rc  gone 1.0"])
+            return 0, "\n".join([*rows, "rc  gone 1.0"])
         verb = next(word for word in command if word in ("update", "install", "purge"))
         names = [word.split("=") for word in command[command.index(verb) + 1 :]]
         if verb == "install":
@@ -37,13 +37,19 @@ class Apt:
             going = {name for name, *_rest in names}
             going |= {name for name in self.have if set(self.available.get(name, [])) & going}
             if "--simulate" not in command:
-                self.have = {name: version for name, version in self.have.items() if name not in going}
+                self.have = {
+                    name: version for name, version in self.have.items() if name not in going
+                }
             return 0, "\n".join(f"Purg {name} [1.0]" for name in going)
         return 0, ""
 
 
-def install(record: Record, apt: Apt, *names: str, check: bool = False, **versions: str) -> list[str]:
-    return packages.install("demo", list(names), record, apt, versions=versions, mask=[], check=check)
+def install(
+    record: Record, apt: Apt, *names: str, check: bool = False, **versions: str
+) -> list[str]:
+    return packages.install(
+        "demo", list(names), record, apt, versions=versions, mask=[], check=check
+    )
 
 
 def test_what_comes_along_is_ours_and_goes_again() -> None:
