@@ -10,7 +10,6 @@ lock and of the one before.
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ class LockFiles:
                 where=str(site_dir),
                 fix="set airlock_site_dir to the directory of your inventory",
             )
-        if host != Path(host).name or host.startswith("."):
+        if not host or host != Path(host).name or host.startswith("."):
             raise AirlockError.refuse("this host name cannot be a file name", found=ascii(host))
         self.directory = site_dir / "state"
         self.host = host
@@ -73,10 +72,6 @@ class LockFiles:
         # The ledger first: a lock without its entry would be a change nobody can explain.
         self._write(ledger, history + canonical.dumps(entry) + b"\n")
         self._write(self.path("lock.json"), canonical.dumps(lock) + b"\n")
-
-    def keep_rebuild(self, report: dict[str, Any]) -> None:
-        """Keep the report of the latest rebuild, for people to read."""
-        self._write(self.path("rebuild.json"), json.dumps(report, indent=2).encode() + b"\n")
 
     def _write(self, path: Path, data: bytes) -> None:
         if self.check:

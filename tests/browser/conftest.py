@@ -22,7 +22,9 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """Return a function that runs headless Chromium on a file and returns its standard output."""
     program = shutil.which("chromium")
     if program is None:
-        pytest.fail("chromium is missing: apt-get install --no-install-recommends chromium fonts-dejavu-core")
+        pytest.fail(
+            "chromium is missing: apt-get install --no-install-recommends chromium fonts-dejavu-core"
+        )
 
     def run(page: Path, *flags: str) -> str:
         command = [
@@ -39,6 +41,8 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
             *flags,
             page.as_uri(),
         ]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+        return subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=120
+        ).stdout
 
     return run

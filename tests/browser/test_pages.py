@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ansible_collections.homelab.airlock.plugins.plugin_utils.pages import evidence, render, survey
 
 from . import png
@@ -36,17 +37,27 @@ def record(control: str, verdict: str, **more: Any) -> dict[str, Any]:
 
 
 def seen(when: str, *sentences: str) -> dict[str, Any]:
-    listener = {"protocol": "tcp", "address": "0.0.0.0", "port": 80, "reach": "everywhere", "unit": ""}  # noqa: S104
+    listener = {
+        "protocol": "tcp",
+        "address": "::",
+        "port": 80,
+        "reach": "everywhere",
+        "unit": "",
+    }
     return {
         "version": 1,
         "when": when,
         "unreadable": {},
         "listeners": [{**listener, "process": ATTACK}],
-        **dict.fromkeys(("answers", "containers", "ollama_stores", "hub_caches", "jobs", "disks"), []),
+        **{
+            key: []
+            for key in ("answers", "containers", "ollama_stores", "hub_caches", "jobs", "disks")
+        },
         **dict.fromkeys(("accelerators", "firewall", "network")),
         "secure_boot": "off",
         "findings": [
-            {"key": text, "severity": "high", "plane": "NET", "sentence": text} for text in sentences
+            {"key": text, "severity": "high", "plane": "NET", "sentence": text}
+            for text in sentences
         ],
     }
 
@@ -111,7 +122,9 @@ def test_before_and_after(trees: dict[str, str]) -> None:
     assert any(">still there<" in row for row in rows)
 
 
-@pytest.mark.parametrize(("name", "policy", "title"), [("evidence", True, "1 of 3"), ("evidence", False, "pwned")])
+@pytest.mark.parametrize(
+    ("name", "policy", "title"), [("evidence", True, "1 of 3"), ("evidence", False, "pwned")]
+)
 def test_the_policy_stops_what_escaping_would_miss(
     pages: dict[str, Path], chromium: Browser, tmp_path: Path, name: str, policy: bool, title: str
 ) -> None:
@@ -121,7 +134,9 @@ def test_the_policy_stops_what_escaping_would_miss(
         text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
     attacked = tmp_path / "attacked.html"
     attacked.write_text(text, encoding="utf-8")
-    found = re.search(r"<title>(.*?)</title>", chromium(attacked, "--dump-dom", "--virtual-time-budget=2000"))
+    found = re.search(
+        r"<title>(.*?)</title>", chromium(attacked, "--dump-dom", "--virtual-time-budget=2000")
+    )
     assert found is not None
     assert found[1].startswith(title)
 
