@@ -26,9 +26,9 @@ def dumps(value: Any) -> bytes:
     Raises AirlockError for floats, for keys that are not strings and for other types.
     """
     _check(value, "$", 0)
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False
-    ).encode("utf-8")
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
+        "utf-8"
+    )
 
 
 def digest(value: Any) -> str:

@@ -62,7 +62,9 @@ def supported(name: str, version: str, systems: Mapping[str, list[str]]) -> list
     if version in [str(known) for known in systems.get(name, [])]:
         return []
     wanted = ", ".join(f"{system} {known}" for system in systems for known in systems[system])
-    return [f"The operating system is not supported: expected one of {wanted}, found {name} {version}."]
+    return [
+        f"The operating system is not supported: expected one of {wanted}, found {name} {version}."
+    ]
 
 
 def way_in(address: str, admin_networks: list[str]) -> list[str]:
@@ -79,16 +81,18 @@ def way_in(address: str, admin_networks: list[str]) -> list[str]:
     ]
 
 
-def accounts(
-    passwd: Mapping[str, list[str]], first_uid: int, wanted: list[str]
-) -> list[str]:
+def accounts(passwd: Mapping[str, list[str]], first_uid: int, wanted: list[str]) -> list[str]:
     """Check that the static uids are free or ours; ``passwd`` as ``getent`` gives it."""
     findings = []
     by_uid = {int(fields[1]): name for name, fields in passwd.items()}
     for uid, name in enumerate(wanted, first_uid):
         holder = by_uid.get(uid)
         if holder not in (None, name) or (name in passwd and int(passwd[name][1]) != uid):
-            found = f"uid {uid} is {holder}" if holder not in (None, name) else f"{name} has uid {passwd[name][1]}"
+            found = (
+                f"uid {uid} is {holder}"
+                if holder not in (None, name)
+                else f"{name} has uid {passwd[name][1]}"
+            )
             findings.append(
                 f"The account {name} cannot have uid {uid}: {found}; set baseline_uid_base to the "
                 f"start of {len(wanted)} free uids."
@@ -107,7 +111,9 @@ def _networks(variable: str, networks: list[str]) -> list[str]:
             findings.append(f"{variable}[{index}]: {exc}; write it like 192.168.10.0/24.")
             continue
         if parsed.prefixlen == 0:
-            findings.append(f"{variable}[{index}]: {network} is everybody; name the networks that you use.")
+            findings.append(
+                f"{variable}[{index}]: {network} is everybody; name the networks that you use."
+            )
     return findings
 
 
@@ -120,7 +126,9 @@ def _apt_proxy(proxy: str) -> list[str]:
         port = parts.port
         ipaddress.ip_address(parts.hostname or "")
     except ValueError:
-        return [f"{wanted}, found {proxy}; the host has no name resolution, so a name cannot be used."]
+        return [
+            f"{wanted}, found {proxy}; the host has no name resolution, so a name cannot be used."
+        ]
     if parts.scheme != "http" or port is None or parts.path not in ("", "/"):
         return [f"{wanted}, found {proxy}; apt checks signatures, so plain http is safe here."]
     return []
@@ -165,7 +173,9 @@ def _services(services: Mapping[str, Any], models: Mapping[str, Any]) -> list[st
             )
         for field in ("context", "threads", "parallel"):
             if field in service and not _positive(service[field]):
-                findings.append(f"{where}.{field}: expected a whole number above 0, found {service[field]}.")
+                findings.append(
+                    f"{where}.{field}: expected a whole number above 0, found {service[field]}."
+                )
         if service.get("backend", "llama_cpp") != "llama_cpp":
             findings.append(f"{where}.backend: expected llama_cpp, found {service['backend']}.")
         if service.get("mode", "chat") not in ("chat", "embedding"):
@@ -187,7 +197,9 @@ def _api_keys(keys: Mapping[str, Any], services: Mapping[str, Any]) -> list[str]
         if unknown:
             findings.append(f"{where}.services: {unknown[0]} is not in airlock_services.")
         if not _positive(key.get("expires_days", 30)) or int(key.get("expires_days", 30)) > 366:
-            findings.append(f"{where}.expires_days: expected 1 to 366, found {key['expires_days']}.")
+            findings.append(
+                f"{where}.expires_days: expected 1 to 366, found {key['expires_days']}."
+            )
     return findings
 
 

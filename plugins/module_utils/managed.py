@@ -14,8 +14,9 @@ import os
 import pwd
 import shutil
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
+from .commands import Run
 from .errors import AirlockError
 from .files import read_limited, write_atomic
 from .managed_specs import Directory, File, Link, Outcome, accounts, diff, exists, facts_of, why
@@ -26,9 +27,6 @@ UNIT_DIRECTORY = "/etc/systemd/system/"
 SYSUSERS_DIRECTORY = "/etc/sysusers.d/"
 TMPFILES_DIRECTORY = "/etc/tmpfiles.d/"
 _MAX_BYTES = 64 * 1024 * 1024
-
-Run = Callable[[list[str]], tuple[int, str]]
-"""Runs a command; returns its exit status and its combined output."""
 
 
 class Manager:

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
-
+from .commands import Run
 from .errors import AirlockError
 from .managed import UNIT_DIRECTORY
 from .ownership import Record
-
-Run = Callable[[list[str]], tuple[int, str]]
 
 _STEP = re.compile(r"^(Inst|Purg|Remv) ([^ ]+)", re.MULTILINE)
 

@@ -130,6 +130,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.homelab.airlock.plugins.module_utils.commands import runner
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
 from ansible_collections.homelab.airlock.plugins.module_utils.managed import Manager
 from ansible_collections.homelab.airlock.plugins.module_utils.managed_specs import (
@@ -214,18 +215,11 @@ def main() -> None:
     )
     wanted = module.params
 
-    def run(command: list[str]) -> tuple[int, str]:
-        try:
-            status, out, err = module.run_command(command, handle_exceptions=False)
-        except OSError as exc:
-            return 127, f"{command[0]}: {exc.strerror}"
-        return status, out + err
-
     record = None
     try:
         record = Record.load()
         before = record.to_bytes()
-        manager = Manager(wanted["role"], record, run, check=module.check_mode)
+        manager = Manager(wanted["role"], record, runner(module), check=module.check_mode)
         if wanted["state"] == "absent":
             outcome = manager.absent()
         else:

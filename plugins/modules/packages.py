@@ -68,6 +68,7 @@ reasons:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.homelab.airlock.plugins.module_utils import packages
+from ansible_collections.homelab.airlock.plugins.module_utils.commands import runner
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
 from ansible_collections.homelab.airlock.plugins.module_utils.ownership import Record
 
@@ -88,9 +89,8 @@ def main() -> None:
     wanted = module.params
     check = module.check_mode
 
-    def run(command: list[str]) -> tuple[int, str]:
-        status, out, err = module.run_command(command, environ_update=_ENVIRONMENT)
-        return status, out + err
+    module.run_command_environ_update = _ENVIRONMENT
+    run = runner(module)
 
     record = None
     try:
