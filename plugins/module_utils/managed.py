@@ -298,7 +298,7 @@ class Manager:
     def _activate(self, changed: list[File], files: list[File]) -> None:
         for entry in files:
             if entry.path.startswith(SYSUSERS_DIRECTORY):
-                self._makeaccounts(entry)
+                self._make_accounts(entry)
         for entry in changed:
             if entry.path.startswith(TMPFILES_DIRECTORY) and not self.check:
                 self._must(["systemd-tmpfiles", "--create", entry.path])

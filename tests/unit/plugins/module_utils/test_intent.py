@@ -21,7 +21,7 @@ GOOD: dict[str, Any] = {
 
 def test_good_intent_passes() -> None:
     assert intent.check(GOOD) == []
-    assert intent.check({**GOOD, "apt_proxy": "", "api_keys": {}}) == []
+    assert intent.check({**GOOD, "apt_proxy": ""}) == []
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,7 @@ def test_good_intent_passes() -> None:
         ({"services": {"chat": {"model": "small", "mode": "voice"}}}, "expected chat or embedding"),
         ({"services": {"chat": {"model": "small", "backend": "x"}}}, "expected llama_cpp"),
         ({"api_keys": {"laptop": {"services": ["chta"]}}}, "chta is not in airlock_services"),
+        ({"api_keys": {}}, "airlock_api_keys is empty"),
         ({"api_keys": {"laptop": {}}}, "expected the services that this key may use"),
         (
             {"api_keys": {"laptop": {"services": ["chat"], "expires_days": 4000}}},

@@ -125,3 +125,26 @@ def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
     manager(record).present(files=[file(tmp_path / "a")])
     assert (tmp_path / "victim").read_text() == "mine"
     assert not (tmp_path / "a").is_symlink()
+
+
+def test_accounts_are_made_once_and_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(managed, "SYSUSERS_DIRECTORY", str(tmp_path))
+    record = Record()
+    content = b"# ours\nu demo-zz 866 - /\nm demo-zz root\nu root 0 - /\n"
+    worker = manager(record)
+    outcome = worker.present(files=[file(tmp_path / "demo.conf", content)])
+    assert worker.run.seen == [["systemd-sysusers", str(tmp_path / "demo.conf")]]  # type: ignore[attr-defined]
+    assert "demo-zz: the account is missing" in outcome.reasons
+    assert set(record.claims("demo", "users")) == set(record.claims("demo", "groups")) == {"demo-zz"}
+
+
+def test_a_unit_file_reloads_systemd_only_when_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(managed, "UNIT_DIRECTORY", str(tmp_path))
+    record = Record()
+    for expected in (True, False):
+        worker = manager(record)
+        outcome = worker.present(files=[file(tmp_path / "a.service")])
+        assert outcome.daemon_reload is expected
+        assert (["systemctl", "daemon-reload"] in worker.run.seen) is expected  # type: ignore[attr-defined]

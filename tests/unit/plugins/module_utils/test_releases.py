@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from ansible_collections.homelab.airlock.plugins.module_utils import canonical, releases
+from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
+
+SOURCE = {"type": "pypi", "package": "p", "version": "1", "sha256": "a" * 64}
+MODELS = {
+    "small": {
+        "revision": "1",
+        "licence": "MIT",
+        "files": [
+            {
+                "path": "model.gguf",
+                "size": 98_362_432,
+                "sha256": "b" * 64,
+                "source": {**SOURCE, "member": "m"},
+            }
+        ],
+    }
+}
+ARTIFACTS = {"llama_cpp": {"sha256": "a" * 64, "size": 9, "source": SOURCE, "licence": "MIT"}}
+SERVICES = {
+    "embed": {"model": "small", "mode": "embedding"},
+    "chat": {"model": "small", "context": 1024, "threads": 2},
+}
+
+
+def resolve(services: Any = SERVICES, models: Any = MODELS) -> list[dict[str, Any]]:
+    return releases.resolve(services, models, ARTIFACTS)
+
+
+def test_services_become_releases() -> None:
+    chat, embed = resolve()
+    assert (chat["service"], embed["service"]) == ("chat", "embed")
+    assert chat["release"].startswith("chat-") and len(chat["release"]) == len("chat-") + 8
+    assert chat["model_sha256"] == "b" * 64
+    assert chat["artifact"]["path"] == "/opt/airlock/runtimes/llama_cpp-aaaaaaaa"
+    assert chat["user"] == f"airlock-r{chat['uid_index']:02}"
+    assert chat["user"] != embed["user"]
+    assert chat["start_timeout"] == 62
+    assert (
+        chat["config"].items()
+        >= {"service": "chat", "model": "/run/airlock/model/model.gguf"}.items()
+    )
+    assert embed["config"]["flags"]["mode"] == "embedding"
+
+
+def test_equal_input_gives_equal_output_in_any_order() -> None:
+    assert resolve(dict(reversed(SERVICES.items()))) == resolve()
+
+
+def test_the_name_follows_model_runtime_and_flags() -> None:
+    name = resolve()[0]["release"]
+    other_model = {"small": {**MODELS["small"], "revision": "2"}}
+    assert resolve(models=other_model)[0]["release"] != name
+    assert resolve({**SERVICES, "chat": {"model": "small"}})[0]["release"] != name
+    explicit = {
+        "backend": "llama_cpp",
+        "mode": "chat",
+        "context": 1024,
+        "parallel": 1,
+        "threads": 2,
+    }
+    assert resolve({"chat": {"model": "small", **explicit}})[0]["release"] == name
+
+
+@pytest.mark.parametrize(
+    ("service", "sentence"),
+    [
+        ({"model": "big"}, "airlock_services.chat.model: the service wants a model"),
+        ({"model": "small", "threds": 1}, "the key 'threds' is unknown: expected 'threads'"),
+        (
+            {"model": "small", "backend": "vllm"},
+            "airlock_services.chat.backend: the value is unknown",
+        ),
+        ({"model": "small", "mode": "voice"}, "airlock_services.chat.mode: the value is unknown"),
+        (
+            {"model": "small", "context": 0},
+            "airlock_services.chat.context: the number does not fit",
+        ),
+        (
+            {"model": "small", "threads": "2"},
+            "airlock_services.chat.threads: the number does not fit",
+        ),
+    ],
+)
+def test_a_bad_service_is_one_sentence(service: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(AirlockError) as caught:
+        resolve({"chat": service})
+    assert sentence in str(caught.value)
+
+
+def test_a_model_of_several_files_is_refused() -> None:
+    file = MODELS["small"]["files"][0]
+    split = {"small": {**MODELS["small"], "files": [file, {**file, "path": "second.gguf"}]}}
+    with pytest.raises(AirlockError, match=r"found 2 files in airlock_models\.small"):
+        resolve(models=split)
+
+
+def test_users_are_distinct_and_mostly_stay() -> None:
+    names = [f"service{index}-{index:08x}" for index in range(16)]
+    users = releases.assign_users(names)
+    assert sorted(users.values()) == list(range(16))
+    alone = releases.assign_users(names[:1])
+    wanted = int.from_bytes(hashlib.sha256(names[0].encode()).digest()[:4], "big") % 16
+    assert alone == {names[0]: wanted}
+    with pytest.raises(AirlockError, match="at most 16, found 17"):
+        releases.assign_users([*names, "one-more"])
+
+
+@pytest.mark.parametrize(("size", "seconds"), [(1, 62), (100_000_000, 62), (40_000_000_000, 860)])
+def test_the_start_timeout_follows_the_size(size: int, seconds: int) -> None:
+    assert releases.start_timeout(size) == seconds
+
+
+CONFIG = resolve()[0]["config"]
+
+
+def test_the_launcher_reads_what_was_written() -> None:
+    config = releases.LaunchConfig.parse(canonical.dumps(CONFIG), "here")
+    assert config.document() == CONFIG
+    assert config.flags == releases.Flags("chat", 1024, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"version": 2}, "here: version"),
+        ({"release": "../../x"}, "here: release"),
+        ({"backend": "sh"}, "here: backend"),
+        ({"runtime": "relative"}, "here: runtime"),
+        ({"socket": ""}, "here: socket"),
+        ({"tools": True}, "the key 'tools' is unknown"),
+        ({"flags": {"mode": "chat", "lora": "x"}}, "here: flags: the key 'lora' is unknown"),
+        ({"flags": None}, "the key 'flags' is missing"),
+    ],
+)
+def test_the_launcher_reads_nothing_else(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(AirlockError) as caught:
+        releases.LaunchConfig.parse(canonical.dumps({**CONFIG, **change}), "here")
+    assert sentence in str(caught.value)
