@@ -23,7 +23,6 @@ from .ownership import Record
 from .releases import UNIT_PREFIX, files_of, unit_of
 
 ROLE = "runtime"
-GROUP = "airlock-gatekeeper"
 _PROPERTIES = (
     "Id", "ActiveState", "SubState", "UnitFileState", "Result", "InvocationID", "MainPID",
     "InactiveExitTimestampMonotonic",
@@ -70,7 +69,8 @@ class Switch:
         *,
         check: bool = False,
         drain: float = 30.0,
-        slots_path: str = releases_slots.PATH,
+        slots: str = releases_slots.PATH,
+        group: str = "airlock-gatekeeper",
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ):
@@ -78,7 +78,8 @@ class Switch:
         self.run = run
         self.check = check
         self.drain = drain
-        self.slots_path = slots_path
+        self.slots = slots
+        self.group = group
         self.clock = clock
         self.sleep = sleep
         self.outcome = Outcome()
@@ -90,7 +91,7 @@ class Switch:
         they were, and the error is what the release itself said.
         """
         out = self.outcome
-        out.before = releases_slots.load(self.slots_path)
+        out.before = releases_slots.load(self.slots)
         out.after = releases_slots.advance(
             out.before,
             [
@@ -177,19 +178,19 @@ class Switch:
 
     def _point(self) -> None:
         out = self.outcome
-        if os.path.exists(self.slots_path) and out.after == out.before:
+        if os.path.exists(self.slots) and out.after == out.before:
             return
-        out.reasons.append(f"{self.slots_path}: it points elsewhere or is missing")
+        out.reasons.append(f"{self.slots}: it points elsewhere or is missing")
         if self.check:
             return
         write_atomic(
-            self.slots_path,
+            self.slots,
             releases_slots.to_bytes(out.after),
             mode=0o640,
             uid=os.geteuid(),
-            gid=grp.getgrnam(GROUP).gr_gid,
+            gid=grp.getgrnam(self.group).gr_gid,
         )
-        self.record.claim(ROLE, "files", self.slots_path)
+        self.record.claim(ROLE, "files", self.slots)
 
     def _retire(self, serving: set[str]) -> None:
         """Stop what does not serve; remove what no slot remembers."""

@@ -77,7 +77,8 @@ class House:
             self.record,
             self.systemd,
             check=check,
-            slots_path=str(self.slots),
+            slots=str(self.slots),
+            group="root",
             sleep=lambda _s: None,
         )
         return switch.apply(list(wanted))
@@ -89,7 +90,6 @@ def release(name: str, *inputs: str) -> Wanted:
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
-    monkeypatch.setattr(releases_switch, "GROUP", "root")
     monkeypatch.setattr(
         releases_switch,
         "files_of",
@@ -175,7 +175,8 @@ def test_a_release_that_never_gets_ready_is_given_up(house: House) -> None:
     switch = Switch(
         house.record,
         activating,
-        slots_path=str(house.slots),
+        slots=str(house.slots),
+        group="root",
         clock=lambda: float(next(ticks)),
         sleep=lambda _s: None,
     )

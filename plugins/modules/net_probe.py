@@ -1,0 +1,162 @@
+#!/usr/bin/python
+# Copyright (c) 2026 homelab.airlock contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: net_probe
+short_description: Try what may and what may not be reached, as given users and inside given units
+version_added: 0.1.0
+description:
+  - Tries any number of connections in parallel in one execution and says how each ended.
+  - Each probe runs in a process of its own, which takes the user, and with O(probes[].unit) enters the network and
+    mount namespaces of the unit's main process.
+  - Filters on system calls and addresses that the unit has on top do not apply to a probe; what is refused here is
+    refused by the namespaces and the packet filter alone.
+  - Does not fail on what it finds; RV(results[].holds) is for the caller to judge.
+extends_documentation_fragment: [homelab.airlock.attributes]
+attributes:
+  check_mode:
+    support: full
+    details: The probes run, for they change nothing.
+  diff_mode: {support: none}
+  idempotent: {support: full}
+  platform: {support: full, platforms: posix}
+author: homelab.airlock contributors (@homelab-airlock)
+options:
+  probes:
+    description: What to try.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      id: {description: Name of the probe., type: str, required: true}
+      kind:
+        description:
+          - V(tcp) connects. V(udp) sends a datagram to something that echoes. V(dns) asks for an address over UDP.
+            V(icmp) sends an echo request. V(unix) connects to a socket of any type.
+          - V(interfaces) reaches its aim when there is an interface other than lo.
+          - V(listen) listens on a TCP port until a second after somebody connected, or until the time is over;
+            V(reached) means that somebody did.
+        type: str
+        choices: [tcp, udp, dns, icmp, unix, interfaces, listen]
+        required: true
+      expect:
+        description: V(refused) is also met by a timeout.
+        type: str
+        choices: [refused, reached]
+        required: true
+      user:
+        description: User to be, with all of its groups. The module's own user (root under become) when empty.
+        type: str
+        default: ""
+      unit:
+        description: Unit to be inside. Nothing is entered when empty.
+        type: str
+        default: ""
+      address: {description: Literal IPv4 or IPv6 address., type: str, default: ""}
+      port: {description: Port., type: int, default: 0}
+      path: {description: Path of a socket., type: str, default: ""}
+  timeout:
+    description: Seconds for each probe.
+    type: float
+    default: 2.0
+"""
+
+EXAMPLES = r"""
+- name: Try to get out of a unit
+  homelab.airlock.net_probe:
+    probes:
+      - id: rt-tcp4
+        user: airlock-r00
+        unit: airlock-runtime@chat-1a2b3c4d.service
+        kind: tcp
+        address: 198.18.50.10
+        port: 80
+        expect: refused
+      - id: rt-bus
+        unit: airlock-runtime@chat-1a2b3c4d.service
+        kind: unix
+        path: /run/dbus/system_bus_socket
+        expect: refused
+  register: probed
+"""
+
+RETURN = r"""
+results:
+  description: Every probe with what it was given, and how it ended.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    outcome:
+      description: V(reached), V(refused), V(timeout), or V(error) when it could not be tried.
+      type: str
+    errno: {description: Symbol of the error or null., type: str}
+    ms: {description: Milliseconds that it took., type: int}
+    detail: {description: A few words more., type: str}
+    source: {description: Own address that was used., type: str}
+    holds: {description: Whether the expectation was met., type: bool}
+counters:
+  description:
+    - Packets that the named counters of table inet airlock had seen C(before) and C(after), null without the table,
+      and by how many each C(rose).
+  returned: always
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.homelab.airlock.plugins.module_utils import (
+    commands,
+    nft_table,
+    probes,
+    probes_run,
+)
+from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
+
+
+def main() -> None:
+    text = {"type": "str", "default": ""}
+    module = AnsibleModule(
+        argument_spec={
+            "probes": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "id": {"type": "str", "required": True},
+                    "kind": {"type": "str", "choices": list(probes.NEEDS), "required": True},
+                    "expect": {"type": "str", "choices": ["refused", "reached"], "required": True},
+                    "user": text,
+                    "unit": text,
+                    "address": text,
+                    "port": {"type": "int", "default": 0},
+                    "path": text,
+                },
+            },
+            "timeout": {"type": "float", "default": 2.0},
+        },
+        supports_check_mode=True,
+    )
+    run = commands.runner(module)
+    try:
+        wanted = [probes.parse(entry, index) for index, entry in enumerate(module.params["probes"])]
+    except AirlockError as exc:
+        module.fail_json(msg=str(exc))
+    before = nft_table.counters(run)
+    outcomes = probes_run.run_all(wanted, module.params["timeout"], run)
+    after = nft_table.counters(run)
+    module.exit_json(
+        changed=False,
+        results=[
+            probes.result(probe, outcome) for probe, outcome in zip(wanted, outcomes, strict=True)
+        ],
+        counters={"before": before, "after": after, "rose": nft_table.rose(before, after)},
+    )
+
+
+if __name__ == "__main__":
+    main()
