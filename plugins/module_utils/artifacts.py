@@ -25,6 +25,7 @@ from .files import fsync_directory
 
 MAX_SIZE = 4 * 1024**4
 _CHUNK = 1024 * 1024
+_SUSPECT = "find out why it changed before correcting the catalog; nothing was kept"
 _PACKAGE = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _VERSION = r"[0-9][A-Za-z0-9.!+_-]*"
 _URL = r"https://[^\s@/]+/\S*"
@@ -184,19 +185,28 @@ def explain_pip(output: str, artifact: Artifact) -> AirlockError:
     )
 
 
-def wrong_digest(subject: str, source: str, expected: str, found: str) -> AirlockError:
+def wrong_digest(
+    subject: str, source: str, expected: str, found: str, fix: str = _SUSPECT
+) -> AirlockError:
     """Build the refusal of a content that is not the approved one."""
     return AirlockError.refuse(
         f"the content from {source} is not the one that the catalog approves",
         expected=f"sha256 {expected}",
         found=f"sha256 {found}",
         where=subject,
-        fix="find out why it changed before correcting the catalog; nothing was kept",
+        fix=fix,
     )
 
 
 def copy_verified(
-    source: IO[bytes], path: str, content: Content, *, subject: str, origin: str, mode: int = 0o600
+    source: IO[bytes],
+    path: str,
+    content: Content,
+    *,
+    subject: str,
+    origin: str,
+    mode: int = 0o600,
+    fix: str = _SUSPECT,
 ) -> None:
     """Stream ``source`` into the new file ``path`` while hashing it.
 
@@ -204,7 +214,7 @@ def copy_verified(
     """
     try:
         with open(path, "xb", opener=_opener) as target:
-            _append(source, target, content, subject, origin)
+            _append(source, target, content, subject, origin, fix)
             os.fchmod(target.fileno(), mode)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -242,7 +252,12 @@ class Interrupted(AirlockError):
 
 
 def _append(
-    source: IO[bytes], target: IO[bytes], content: Content, subject: str, origin: str
+    source: IO[bytes],
+    target: IO[bytes],
+    content: Content,
+    subject: str,
+    origin: str,
+    fix: str = _SUSPECT,
 ) -> None:
     hasher: Digest = hashlib.sha256()
     done = 0
@@ -267,10 +282,10 @@ def _append(
             f"the content from {origin} is larger than the catalog says",
             expected=f"{limit} bytes",
             where=subject,
-            fix="find out why it changed before correcting the catalog; nothing was kept",
+            fix=fix,
         )
     if hasher.hexdigest() != content.sha256:
-        raise wrong_digest(subject, origin, content.sha256, hasher.hexdigest())
+        raise wrong_digest(subject, origin, content.sha256, hasher.hexdigest(), fix)
     target.flush()
     os.fsync(target.fileno())
 

@@ -100,6 +100,7 @@ def place(push: Push, staging: str, role: str, record: Record) -> None:
             subject=push.path,
             origin="the controller's cache",
             mode=push.mode,
+            fix=f"remove {push.content.object_name} from the cache and run again; nothing was placed",
         )
     if push.wheel:
         try:

@@ -19,6 +19,7 @@ NEEDS = {
     "listen": {"address", "port"},
     "icmp": {"address"},
     "unix": {"path"},
+    "write": {"path"},
     "interfaces": set(),
 }
 """Kinds of probes and the fields that each cannot do without."""

@@ -140,6 +140,21 @@ def _unix(probe: Probe, deadline: float) -> Outcome:
     raise OSError(errno.EPROTOTYPE, os.strerror(errno.EPROTOTYPE))
 
 
+def _write(probe: Probe, _deadline: float) -> Outcome:
+    """Ask for the right to write and use it for nothing: the host is as it was."""
+    inside = os.path.isdir(probe.path)
+    flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_TMPFILE if inside else os.O_NOFOLLOW)
+    try:
+        os.close(os.open(probe.path, flags, 0o600))
+    except OSError as exc:
+        # Not every file system knows files without a name, open(2); the rights are checked all the same.
+        if not inside or exc.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
+            raise
+        if not os.access(probe.path, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES)) from exc
+    return Outcome("reached")
+
+
 def _interfaces(_probe: Probe, _deadline: float) -> Outcome:
     others = sorted({name for _index, name in socket.if_nameindex()} - {"lo"})
     return (
@@ -196,6 +211,7 @@ _KINDS: dict[str, Callable[[Probe, float], Outcome]] = {
     "dns": _dns,
     "icmp": _icmp,
     "unix": _unix,
+    "write": _write,
     "interfaces": _interfaces,
     "listen": _listen,
 }

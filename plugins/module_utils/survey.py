@@ -204,7 +204,7 @@ def _of_stores(seen: dict[str, Any]) -> list[Finding]:
                 Finding(
                     f"store:{store['path']}",
                     "medium",
-                    "MDL",
+                    "MOD",
                     f"{kind} keeps {len(store['models'])} model(s) in {store['path']} ({_size(size)}): {names}"
                     + (f"; {broken} incomplete" if broken else "")
                     + "; nothing checks them before they are loaded.",
@@ -237,7 +237,7 @@ def _of_disks(disks: list[dict[str, Any]]) -> list[Finding]:
         Finding(
             f"disk:{disk['path']}",
             "medium",
-            "MDL",
+            "MOD",
             f"Only {_size(disk['free'])} are free on the file system of {disk['path']}; models need space.",
         )
         for disk in disks

@@ -37,11 +37,12 @@ options:
         description:
           - V(tcp) connects. V(udp) sends a datagram to something that echoes. V(dns) asks for an address over UDP.
             V(icmp) sends an echo request. V(unix) connects to a socket of any type.
+          - V(write) opens a file, or a nameless one in a directory, for writing, and writes nothing.
           - V(interfaces) reaches its aim when there is an interface other than lo.
           - V(listen) listens on a TCP port until a second after somebody connected, or until the time is over;
             V(reached) means that somebody did.
         type: str
-        choices: [tcp, udp, dns, icmp, unix, interfaces, listen]
+        choices: [tcp, udp, dns, icmp, unix, write, interfaces, listen]
         required: true
       expect:
         description: V(refused) is also met by a timeout.

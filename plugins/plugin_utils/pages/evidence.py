@@ -16,7 +16,7 @@ PLANES = {
     "NET": "Network",
     "PKI": "Certificates",
     "GPU": "Accelerators",
-    "MDL": "Models",
+    "MOD": "Models",
     "RUN": "Runtime",
     "GW": "Gateway",
     "LCK": "Lock and drift",

@@ -154,3 +154,13 @@ def test_what_cannot_be_tried_says_why() -> None:
 
 def test_a_probe_may_be_the_user_that_we_are() -> None:
     assert tried("unix", user=ME, path="/nonexistent").errno == "ENOENT"
+
+
+def test_the_right_to_write_is_tried_without_writing(tmp_path: Path) -> None:
+    existing = tmp_path / "a"
+    existing.write_text("as it was")
+    assert tried("write", path=str(existing)).outcome == "reached"
+    assert tried("write", path=str(tmp_path)).outcome == "reached"
+    assert existing.read_text() == "as it was"
+    assert list(tmp_path.iterdir()) == [existing]
+    assert tried("write", path=str(tmp_path / "missing")).errno == "ENOENT"
