@@ -232,19 +232,18 @@ def download(open_at: OpenAt, path: str, content: Content, *, subject: str, orig
     What was transferred stays for the next time only when the transfer broke off; a content that
     is not the approved one is removed. Raises AirlockError, OSError.
     """
-    with open(path, "a+b", opener=_opener) as target:
-        start = target.seek(0, os.SEEK_END)
-        source, granted = open_at(start) if start != content.size else (io.BytesIO(), start)
-        with source:
-            target.truncate(granted if granted == start else 0)
-            target.seek(0)
-            try:
-                _append(source, target, content, subject, origin)
-            except Interrupted:
-                raise
-            except AirlockError:
-                os.unlink(path)
-                raise
+    start = os.lstat(path).st_size if os.path.lexists(path) else 0
+    source, granted = open_at(start) if start != content.size else (io.BytesIO(), start)
+    with source, open(path, "a+b", opener=_opener) as target:
+        target.truncate(granted if granted == start else 0)
+        target.seek(0)
+        try:
+            _append(source, target, content, subject, origin)
+        except Interrupted:
+            raise
+        except AirlockError:
+            os.unlink(path)
+            raise
 
 
 class Interrupted(AirlockError):

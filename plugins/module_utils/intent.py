@@ -185,7 +185,9 @@ def _services(services: Mapping[str, Any], models: Mapping[str, Any]) -> list[st
 
 def _api_keys(keys: Mapping[str, Any], services: Mapping[str, Any]) -> list[str]:
     if not keys:
-        return ["airlock_api_keys is empty: expected at least one key, or nobody could ask anything."]
+        return [
+            "airlock_api_keys is empty: expected at least one key, or nobody could ask anything."
+        ]
     findings = []
     for name, key in keys.items():
         where = f"airlock_api_keys.{name}"

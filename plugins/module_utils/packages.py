@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+
 from .commands import Run
 from .errors import AirlockError
 from .managed import UNIT_DIRECTORY

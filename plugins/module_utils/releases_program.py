@@ -11,13 +11,14 @@ import sys
 
 
 def refuse(sentence: str) -> int:
-    """Print why the program will not run, and return the exit status for it, 1.
+    """Say on standard error why the program will not run, and return the exit status for it, 1.
 
     Under systemd the line carries the priority err (sd-daemon(3)), which ``release_switch`` asks
     the journal for.
     """
     prefix = "<3>" if "JOURNAL_STREAM" in os.environ else ""
-    print(f"{prefix}{' '.join(sentence.split())}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"{prefix}{' '.join(sentence.split())}\n")
+    sys.stderr.flush()
     return 1
 
 

@@ -19,7 +19,9 @@ description:
   - An HTTPS download that broke off goes on where it stopped.
 extends_documentation_fragment: [homelab.airlock.attributes]
 attributes:
-  check_mode: {support: full, details: Nothing is downloaded, so a wrong checksum is not found.}
+  check_mode:
+    support: full
+    details: Nothing is downloaded, so a wrong checksum is not found.
   diff_mode: {support: none}
   idempotent: {support: full}
   platform: {support: full, platforms: posix}

@@ -3,7 +3,7 @@
 """Print what a host is, one fact per line: files, accounts, units, packages, tables of the packet filter, listeners.
 
 It knows nothing of the product. Left out are places that change by themselves or record that something was done:
-logs, caches, the package manager's own books, what a login leaves behind, and backups of the account files.
+logs, caches, the package manager's own books, the folders of Ansible itself, and backups of the account files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LEFT_OUT = {
     "/var/backups", "/var/cache", "/var/log", "/var/lib/apt", "/var/lib/dpkg", "/var/lib/systemd",
     "/etc/ld.so.cache", "/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-",
 }  # fmt: skip
-LEFT_BY_LOGINS = ".ansible"
+LEFT_BY_ANSIBLE = {".ansible", ".ansible_async"}
 UNITS = "service,socket,timer"
 
 
@@ -32,7 +32,7 @@ def files() -> Iterator[str]:
 
 
 def counts(path: str) -> bool:
-    return path not in LEFT_OUT and os.path.basename(path) != LEFT_BY_LOGINS
+    return path not in LEFT_OUT and os.path.basename(path) not in LEFT_BY_ANSIBLE
 
 
 def describe(path: str) -> str:

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The load gate: lets a runtime start only with the very bytes that its manifest names.
 

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Launcher of the backend llama_cpp: serves one model on one Unix socket, with everything else off.
 

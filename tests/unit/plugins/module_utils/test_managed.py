@@ -127,7 +127,9 @@ def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
     assert not (tmp_path / "a").is_symlink()
 
 
-def test_accounts_are_made_once_and_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accounts_are_made_once_and_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(managed, "SYSUSERS_DIRECTORY", str(tmp_path))
     record = Record()
     content = b"# ours\nu demo-zz 866 - /\nm demo-zz root\nu root 0 - /\n"
@@ -135,7 +137,9 @@ def test_accounts_are_made_once_and_claimed(tmp_path: Path, monkeypatch: pytest.
     outcome = worker.present(files=[file(tmp_path / "demo.conf", content)])
     assert worker.run.seen == [["systemd-sysusers", str(tmp_path / "demo.conf")]]  # type: ignore[attr-defined]
     assert "demo-zz: the account is missing" in outcome.reasons
-    assert set(record.claims("demo", "users")) == set(record.claims("demo", "groups")) == {"demo-zz"}
+    assert (
+        set(record.claims("demo", "users")) == set(record.claims("demo", "groups")) == {"demo-zz"}
+    )
 
 
 def test_a_unit_file_reloads_systemd_only_when_it_changed(
