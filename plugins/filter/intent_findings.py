@@ -46,31 +46,24 @@ _value:
   elements: str
 """
 
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ansible_collections.homelab.airlock.plugins.module_utils import intent, manifests
+from ansible_collections.homelab.airlock.plugins.plugin_utils import roles as known
 from ansible_collections.homelab.airlock.plugins.plugin_utils import site
-
-_ROLES = Path(__file__).parents[2] / "roles"
 
 
 def intent_findings(inputs: dict[str, Any], names: list[str], roles: list[str]) -> list[str]:
     return [
         *intent.unknown_names(
-            names, [name for role in roles for name in _variables(role)], strict_prefix="airlock_"
+            names,
+            [name for role in roles for name in known.variables(role)],
+            strict_prefix="airlock_",
         ),
         *intent.check(inputs),
         *manifests.validate_catalog(inputs["models"]),
         *site.check(inputs["site_dir"]),
     ]
-
-
-def _variables(role: str) -> list[str]:
-    text = (_ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
-    return list(yaml.safe_load(text)["argument_specs"]["main"]["options"])
 
 
 class FilterModule:

@@ -25,6 +25,8 @@ _TUNNELS = frozenset(
         *("gre", "gretap", "ip6gre", "ip6gretap", "ipip", "ip6tnl", "sit"),
     }
 )
+# Moves to the new port by itself when the port of the gateway changes.
+_OWN_UNIT = "airlock-edge.service"
 _GUEST_PORTS = frozenset({"veth", "tun"})
 
 
@@ -156,7 +158,7 @@ def _listeners(policy: Policy, listeners: Sequence[Mapping[str, Any]]) -> Iterab
         if listener["reach"] != "itself" and service != ("udp", _DHCP_CLIENT):
             services.setdefault(service, []).append(listener)
     for (protocol, port), group in services.items():
-        if policy.serves(protocol, port):
+        if policy.serves(protocol, port) or any(entry["unit"] == _OWN_UNIT for entry in group):
             continue
         name = f"listener:{protocol}/{port}"
         who = next((entry["process"] for entry in group if entry["process"]), "The kernel")

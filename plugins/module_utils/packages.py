@@ -99,7 +99,9 @@ def _steps(output: str, action: str) -> list[str]:
 
 
 def _apt(run: Run, *words: str) -> str:
-    options = ["-q", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold"]
+    options = ["-q", "-y", "--no-install-recommends"]
+    for setting in ("Dpkg::Options::=--force-confold", "APT::Keep-Downloaded-Packages=false"):
+        options += ["-o", setting]
     return _must(run, ["apt-get", *options, *words])
 
 

@@ -99,7 +99,9 @@ def probed() -> set[tuple[str, str]]:
     """Return (role, control) for each control that verify tasks record."""
     files = [(path.parents[1].name, path) for path in ROOT.glob("roles/*/tasks/verify*.yml")]
     # Longer lists of records stand in the variables of their role.
-    files += [(path.relative_to(ROOT).parts[1], path) for path in ROOT.glob("roles/*/vars/**/*.yml")]
+    files += [
+        (path.relative_to(ROOT).parts[1], path) for path in ROOT.glob("roles/*/vars/**/*.yml")
+    ]
     files += [("playbooks", path) for path in ROOT.glob("playbooks/**/*.yml")]
     return {
         (owner, control)

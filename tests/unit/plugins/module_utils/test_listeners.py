@@ -68,6 +68,7 @@ def cut(*, rules: nft_policy.Policy | None = None, **found: Any) -> list[str]:
         (listener("udp", 22), ["listener:udp/22"]),
         (listener("tcp", 22), []),
         (listener("tcp", 8443), []),
+        (listener("tcp", 9443, unit="airlock-edge.service"), []),
         (listener("tcp", 631, reach="itself"), []),
         (listener("udp", 68), []),
     ],
