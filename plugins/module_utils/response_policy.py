@@ -97,4 +97,5 @@ def _cleaned(document: dict[str, Any], tokens: Tokens) -> bytes:
 
 
 def _count(value: Any, known: int | None) -> int | None:
-    return value if type(value) is int and value >= 0 else known
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and value >= 0 else known

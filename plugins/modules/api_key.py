@@ -103,7 +103,7 @@ def _wanted(keys: dict[str, t.Any]) -> dict[str, Wanted]:
                 where=f"keys.{key_id}.services",
             )
         days = entry.get("expires_days", _DEFAULT_DAYS)
-        if type(days) is not int:
+        if not isinstance(days, int) or isinstance(days, bool):
             raise AirlockError.refuse(
                 "this is not a number of days",
                 found=repr(days),

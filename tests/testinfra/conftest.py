@@ -68,7 +68,7 @@ class Api:
         if body is not None:
             command += [*JSON, json.dumps(body)]
         result = self.client.run(shlex.join([*command, (url or self.url) + path]))
-        text, _, status = result.stdout.rpartition("\n")
+        text, _line_end, status = result.stdout.rpartition("\n")
         return Answer(result.rc, int(status or 0), text)
 
     def chat(self, question: str, *options: str, **fields: Any) -> Answer:

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Print what a host is, one fact per line: files, accounts, units, packages, tables of the packet filter, listeners.
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ask a service of the house one question and print the answer, with nothing but Python's standard library.
 

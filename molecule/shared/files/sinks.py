@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the lab's stand-in for the internet answers with, over IPv4 and IPv6.
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import http.server
 import socketserver
-import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from ansible_collections.homelab.airlock.plugins.module_utils.releases import Fl
 
 LAUNCHER = "roles/runtime/files/llama_server.py"
 Load = Callable[[str], ModuleType]
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Run = Callable[..., Any]
 
 
 class Backend:

@@ -97,9 +97,13 @@ def load_settings(path: Path) -> Settings:
             expected=", ".join(sorted(names)),
             where=where,
         )
-    if not all(type(value) is int and value > 0 for value in document.values()):
+    if not all(_is_count(value) for value in document.values()):
         raise AirlockError.refuse("a limit is not a positive whole number", where=where)
     return Settings(**document)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _slots(data: bytes, where: str) -> dict[str, Slot]:

@@ -31,8 +31,10 @@ SERVICES = {
 }
 
 
-def resolve(services: Any = SERVICES, models: Any = MODELS) -> list[dict[str, Any]]:
-    return releases.resolve(services, models, ARTIFACTS)
+def resolve(services: Any = None, models: Any = None) -> list[dict[str, Any]]:
+    return releases.resolve(
+        SERVICES if services is None else services, MODELS if models is None else models, ARTIFACTS
+    )
 
 
 def test_services_become_releases() -> None:
