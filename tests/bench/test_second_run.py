@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -23,6 +24,7 @@ def test_a_second_run_changes_nothing_and_is_cheap(
     start = time.monotonic()
     done = subprocess.run(
         ["ansible-playbook", "-vvv", "-i", str(inventory), "homelab.airlock.site"],
+        env={**os.environ, "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"},
         capture_output=True,
         text=True,
         check=False,
