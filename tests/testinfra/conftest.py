@@ -78,6 +78,11 @@ class Api:
 
 
 @pytest.fixture(scope="session")
+def site() -> Path:
+    return SITE
+
+
+@pytest.fixture(scope="session")
 def intent() -> dict[str, Any]:
     """Return the variables of the site; those of the lab come last."""
     found: dict[str, Any] = {}
