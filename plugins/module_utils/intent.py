@@ -47,7 +47,10 @@ def check(intent: Mapping[str, Any]) -> list[str]:
 
     ``intent`` maps the names of the shared inputs without ``airlock_`` to their values.
     """
+    if findings := _no_lists(intent):
+        return findings
     return [
+        *_port(intent["listen_port"]),
         *_networks("airlock_admin_networks", intent["admin_networks"]),
         *_networks("airlock_client_networks", intent["client_networks"]),
         *_apt_proxy(intent["apt_proxy"]),
@@ -98,6 +101,22 @@ def accounts(passwd: Mapping[str, list[str]], first_uid: int, wanted: list[str])
                 f"start of {len(wanted)} free uids."
             )
     return findings[:1]
+
+
+def _no_lists(intent: Mapping[str, Any]) -> list[str]:
+    """A text where a list belongs would be read letter by letter."""
+    names = ("admin_networks", "client_networks", "server_names", "server_addresses")
+    return [
+        f"airlock_{name}: expected a list, found {intent[name]!r}; write [{intent[name]}]."
+        for name in names
+        if not isinstance(intent[name], list)
+    ]
+
+
+def _port(port: Any) -> list[str]:
+    if str(port).isdigit() and 0 < int(port) < 65536:
+        return []
+    return [f"airlock_listen_port: expected a port from 1 to 65535, found {port}."]
 
 
 def _networks(variable: str, networks: list[str]) -> list[str]:
@@ -193,13 +212,18 @@ def _api_keys(keys: Mapping[str, Any], services: Mapping[str, Any]) -> list[str]
         where = f"airlock_api_keys.{name}"
         if not _KEY_ID.fullmatch(str(name)):
             findings.append(f"{where}: expected a name of a-z, 0-9 and -, beginning with a letter.")
-        if not isinstance(key, Mapping) or not key.get("services"):
-            findings.append(f"{where}.services: expected the services that this key may use.")
+        if not isinstance(key, Mapping) or not isinstance(key.get("services") or None, list):
+            findings.append(
+                f"{where}.services: expected a list of the services that this key may use."
+            )
             continue
         findings += _fields(where, key, _KEY_FIELDS)
         unknown = sorted(set(key["services"]) - set(services))
         if unknown:
-            findings.append(f"{where}.services: {unknown[0]} is not in airlock_services.")
+            known = ", ".join(sorted(services))
+            findings.append(
+                f"{where}.services: {unknown[0]} is not in airlock_services; expected some of {known}."
+            )
         if not _positive(key.get("expires_days", 30)) or int(key.get("expires_days", 30)) > 366:
             findings.append(
                 f"{where}.expires_days: expected 1 to 366, found {key['expires_days']}."
