@@ -11,8 +11,7 @@ version_added: 0.1.0
 author: homelab.airlock contributors (@homelab-airlock)
 description:
   - Returns a record for each result of M(homelab.airlock.net_probe), as M(homelab.airlock.evidence) takes them.
-  - The positive control of a denial is a result among O(controls) of the same kind, address and port (or path) that was
-    reached.
+  - The positive control of a denial is a result among O(controls) that was reached; O(match) says which.
 options:
   _input:
     description: Results of M(homelab.airlock.net_probe).
@@ -37,6 +36,13 @@ options:
     description: Where O(controls) were tried.
     type: str
     default: elsewhere
+  match:
+    description:
+      - V(destination) takes a result of the same kind, address and port (or path), V(probe) one of the same C(id), for
+        the same attempts made once more without what denies them.
+    type: str
+    choices: [destination, probe]
+    default: destination
 """
 
 EXAMPLES = r"""
@@ -70,9 +76,15 @@ def probe_records(
     vantage: str,
     controls: Sequence[Mapping[str, Any]] = (),
     seen_from: str = "elsewhere",
+    match: str = "destination",
 ) -> list[dict[str, Any]]:
     return probes.records(
-        results, control=control, vantage=vantage, controls=controls, seen_from=seen_from
+        results,
+        control=control,
+        vantage=vantage,
+        controls=controls,
+        seen_from=seen_from,
+        match=match,
     )
 
 

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from typing import Any
 
 from .errors import AirlockError
@@ -16,6 +17,10 @@ NEEDS = {
     "tcp": {"address", "port"},
     "udp": {"address", "port"},
     "dns": {"address", "port"},
+    "resolve": {"address", "port"},
+    "tcp_held": {"address", "port"},
+    "udp_held": {"address", "port"},
+    "raw": {"address", "port"},
     "listen": {"address", "port"},
     "icmp": {"address"},
     "unix": {"path"},
@@ -25,21 +30,30 @@ NEEDS = {
 """Kinds of probes and the fields that each cannot do without."""
 
 _PATH_BYTES = 107  # sun_path less its final NUL, unix(7)
+_CARRIED_BYTES = 65000  # less than the largest datagram with every header, RFC 768
 _UNREACHED = ("refused", "timeout")
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One attempt; ``user`` and ``unit`` are empty for the caller's own user and namespaces."""
+    """One attempt; ``user``, ``unit`` and ``container`` are empty for the caller's own user and namespaces.
+
+    ``interface`` is the one that a link-local ``address`` is on, ``source_port`` the own port if
+    not any, ``size`` how many bytes to carry if not a few.
+    """
 
     id: str
     kind: str
     expect: str
     user: str = ""
     unit: str = ""
+    container: str = ""
     address: str = ""
     port: int = 0
     path: str = ""
+    interface: str = ""
+    source_port: int = 0
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,12 +89,15 @@ def parse(entry: Mapping[str, Any], index: int) -> Probe:
             found=repr(probe.address),
             where=f"{where}.address",
         )
-    if not 0 <= probe.port <= 65535:
+    _within(probe.port, 65535, "this is not a port", f"{where}.port")
+    _within(probe.source_port, 65535, "this is not a port", f"{where}.source_port")
+    _within(probe.size, _CARRIED_BYTES, "no packet carries so much", f"{where}.size")
+    if probe.unit and probe.container:
         raise AirlockError.refuse(
-            "this is not a port",
-            expected="1 to 65535",
-            found=str(probe.port),
-            where=f"{where}.port",
+            "a probe can be in one place only",
+            expected="unit or container",
+            found=f"{probe.unit} and {probe.container}",
+            where=where,
         )
     if len(probe.path.encode()) > _PATH_BYTES:
         raise AirlockError.refuse(
@@ -135,13 +152,18 @@ def records(
     vantage: str,
     controls: Sequence[Mapping[str, Any]],
     seen_from: str,
+    match: str = "destination",
 ) -> list[dict[str, Any]]:
     """Return evidence records of ``results``; ``controls`` are results that may prove reachability.
 
-    The positive control of a denial is a result of the same kind for the same destination that was
-    reached; ``seen_from`` says where those were tried.
+    The positive control of a denial is a result that was reached: by ``match`` one of the same kind
+    for the same "destination", or the very same "probe" at another time, told by its id.
+    ``seen_from`` says where those were tried.
     """
-    reached = {_destination(entry): entry for entry in controls if entry["outcome"] == "reached"}
+    same: Callable[[Mapping[str, Any]], Any] = (
+        itemgetter("id") if match == "probe" else _destination
+    )
+    reached = {same(entry): entry for entry in controls if entry["outcome"] == "reached"}
     return [
         {
             "control": control,
@@ -152,8 +174,8 @@ def records(
             "holds": entry["holds"],
             "denial": entry["expect"] == "refused",
             "positive_control": (
-                f"reached from {seen_from} in {reached[_destination(entry)]['ms']} ms"
-                if entry["expect"] == "refused" and _destination(entry) in reached
+                f"reached from {seen_from} in {reached[same(entry)]['ms']} ms"
+                if entry["expect"] == "refused" and same(entry) in reached
                 else None
             ),
         }
@@ -168,6 +190,10 @@ def describe(entry: Mapping[str, Any]) -> str:
     words = [entry["kind"], where]
     words += ["as " + entry["user"]] if entry["user"] else []
     words += ["inside " + entry["unit"]] if entry["unit"] else []
+    words += ["inside container " + entry["container"]] if entry["container"] else []
+    words += ["over " + entry["interface"]] if entry["interface"] else []
+    words += [f"from port {entry['source_port']}"] if entry["source_port"] else []
+    words += [f"with {entry['size']} bytes"] if entry["size"] else []
     return " ".join(word for word in words if word)
 
 
@@ -193,6 +219,13 @@ def _services(target: Mapping[str, Any]) -> list[tuple[str, int]]:
         *([("dns", 53)] if target.get("dns") else []),
         ("icmp", 0),
     ]
+
+
+def _within(value: int, largest: int, refusal: str, where: str) -> None:
+    if not 0 <= value <= largest:
+        raise AirlockError.refuse(
+            refusal, expected=f"at most {largest}", found=str(value), where=where
+        )
 
 
 def _is_address(text: str) -> bool:

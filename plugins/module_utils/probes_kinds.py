@@ -18,11 +18,13 @@ import time
 from collections.abc import Callable
 
 from .probes import Outcome, Probe
+from .probes_sockets import LARGEST, connected, destination, family, left, token
+from .probes_tricks import raw, tcp_held, udp_held
 
-_DNS_QUESTION = (
-    b"\x07airlock\x07invalid\x00\x00\x01\x00\x01"  # airlock.invalid A IN, RFC 1035, 4.1.2
-)
-_DNS_RECURSE, _DNS_ANSWER = 0x0100, 0x8000
+# RFC 1035, 4.1: type A, class IN, the bits of a header, the fields of a header.
+_DNS_ADDRESS = struct.pack("!HH", 1, 1)
+_DNS_RECURSE, _DNS_ANSWER, _DNS_FAILED = 0x0100, 0x8000, 0x000F
+_DNS_HEADER = struct.Struct("!6H")
 # RFC 792 and RFC 4443: protocol, type of a request, type of a reply.
 _ECHO = {
     socket.AF_INET: (socket.IPPROTO_ICMP, 8, 0),
@@ -52,75 +54,81 @@ def attempt(probe: Probe, timeout: float) -> Outcome:
 
 
 def _tcp(probe: Probe, deadline: float) -> Outcome:
-    with socket.socket(_family(probe), socket.SOCK_STREAM) as connection:
-        connection.settimeout(_left(deadline))
-        connection.connect((probe.address, probe.port))
-    return Outcome("reached")
+    with connected(probe, socket.SOCK_STREAM, deadline):
+        return Outcome("reached")
 
 
 def _udp(probe: Probe, deadline: float) -> Outcome:
-    token = b"airlock " + os.urandom(8)
-    return _ask(probe, token, lambda _reply: True, deadline)
+    with connected(probe, socket.SOCK_DGRAM, deadline) as datagrams:
+        datagrams.send(token(probe))
+        datagrams.settimeout(left(deadline))
+        datagrams.recv(LARGEST)
+    return Outcome("reached")
 
 
 def _dns(probe: Probe, deadline: float) -> Outcome:
-    number = os.urandom(2)
-    question = number + struct.pack("!5H", _DNS_RECURSE, 1, 0, 0, 0) + _DNS_QUESTION
-
-    def answers(reply: bytes) -> bool:
-        return (
-            len(reply) >= 12
-            and reply[:2] == number
-            and bool(int.from_bytes(reply[2:4], "big") & _DNS_ANSWER)
-        )
-
-    return _ask(probe, question, answers, deadline)
+    """Any answer will do: whoever gave it has seen the question."""
+    _ask(probe, b"airlock", deadline)
+    return Outcome("reached")
 
 
-def _ask(
-    probe: Probe, question: bytes, is_answer: Callable[[bytes], bool], deadline: float
-) -> Outcome:
-    with socket.socket(_family(probe), socket.SOCK_DGRAM) as datagrams:
-        datagrams.connect((probe.address, probe.port))
-        datagrams.send(question)
+def _resolve(probe: Probe, deadline: float) -> Outcome:
+    """Only an address will do: a resolver that cannot forward the question answers, too."""
+    flags, records = _ask(probe, os.urandom(8).hex().encode(), deadline)
+    if flags & _DNS_FAILED or not records:
+        return Outcome("refused", detail=f"no address, response code {flags & _DNS_FAILED}")
+    return Outcome("reached")
+
+
+def _ask(probe: Probe, label: bytes, deadline: float) -> tuple[int, int]:
+    """Ask for LABEL.airlock.example (RFC 2606); return flags and number of records of the answer."""
+    number = int.from_bytes(os.urandom(2), "big")
+    labels = b"".join(bytes([len(part)]) + part for part in (label, b"airlock", b"example", b""))
+    with connected(probe, socket.SOCK_DGRAM, deadline) as datagrams:
+        datagrams.send(_DNS_HEADER.pack(number, _DNS_RECURSE, 1, 0, 0, 0) + labels + _DNS_ADDRESS)
         while True:
-            datagrams.settimeout(_left(deadline))
-            if is_answer(datagrams.recv(2048)):
-                return Outcome("reached")
+            datagrams.settimeout(left(deadline))
+            reply = datagrams.recv(LARGEST)
+            if len(reply) >= _DNS_HEADER.size:
+                answered, flags, _questions, records, _authority, _more = _DNS_HEADER.unpack_from(
+                    reply
+                )
+                if answered == number and flags & _DNS_ANSWER:
+                    return flags, records
 
 
 def _icmp(probe: Probe, deadline: float) -> Outcome:
-    family = _family(probe)
-    protocol, request, reply = _ECHO[family]
-    token = b"airlock " + os.urandom(8)
-    with _echo_socket(family, protocol) as echo:
-        echo.connect((probe.address, 0))
-        echo.send(_echo_request(request, token))
+    protocol, request, reply = _ECHO[family(probe)]
+    message = token(probe)
+    with _echo_socket(family(probe), protocol) as echo:
+        echo.connect(destination(probe, port=0))
+        echo.send(_echo_request(request, message))
         while True:
-            echo.settimeout(_left(deadline))
-            packet = echo.recv(2048)
-            if family == socket.AF_INET and echo.type == socket.SOCK_RAW:
+            echo.settimeout(left(deadline))
+            packet = echo.recv(LARGEST)
+            if family(probe) == socket.AF_INET and echo.type == socket.SOCK_RAW:
                 packet = packet[
                     (packet[0] & 0x0F) * 4 :
                 ]  # a raw socket shows the IP header, raw(7)
-            if packet[:1] == bytes([reply]) and packet.endswith(token):
+            if packet[:1] == bytes([reply]) and packet.endswith(message):
                 return Outcome("reached")
 
 
-def _echo_socket(family: socket.AddressFamily, protocol: int) -> socket.socket:
+def _echo_socket(af: socket.AddressFamily, protocol: int) -> socket.socket:
     """Return a ping socket where the user may have one (icmp(7), ping_group_range), else a raw one."""
     try:
-        return socket.socket(family, socket.SOCK_DGRAM, protocol)
+        return socket.socket(af, socket.SOCK_DGRAM, protocol)
     except OSError as exc:
         if exc.errno not in _NO_PING_SOCKET:
             raise
-    return socket.socket(family, socket.SOCK_RAW, protocol)
+    return socket.socket(af, socket.SOCK_RAW, protocol)
 
 
-def _echo_request(kind: int, token: bytes) -> bytes:
+def _echo_request(kind: int, message: bytes) -> bytes:
     """Return an echo request; the kernel sums up what is ICMPv6, RFC 3542, section 3.1."""
-    body = struct.pack("!HH", os.getpid() & 0xFFFF, 1) + token
-    total = sum(struct.unpack(f"!{len(body) // 2}H", body)) + (kind << 8)
+    body = struct.pack("!HH", os.getpid() & 0xFFFF, 1) + message
+    padded = body + bytes(len(body) % 2)
+    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded)) + (kind << 8)
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return struct.pack("!BBH", kind, 0, ~total & 0xFFFF) + body
@@ -129,7 +137,7 @@ def _echo_request(kind: int, token: bytes) -> bytes:
 def _unix(probe: Probe, deadline: float) -> Outcome:
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
         with socket.socket(socket.AF_UNIX, kind) as connection:
-            connection.settimeout(_left(deadline))
+            connection.settimeout(left(deadline))
             try:
                 connection.connect(probe.path)
             except OSError as exc:
@@ -165,14 +173,13 @@ def _interfaces(_probe: Probe, _deadline: float) -> Outcome:
 
 
 def _listen(probe: Probe, deadline: float) -> Outcome:
-    family = _family(probe)
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
+    with socket.socket(family(probe), socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
+        if family(probe) == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind((probe.address, probe.port))
         listener.listen()
-        listener.settimeout(_left(deadline))
+        listener.settimeout(left(deadline))
         connection, peer = listener.accept()
         connection.close()
         time.sleep(
@@ -187,29 +194,22 @@ def _source(probe: Probe) -> str:
         return ""
     with (
         contextlib.suppress(OSError),
-        socket.socket(_family(probe), socket.SOCK_DGRAM) as datagrams,
+        socket.socket(family(probe), socket.SOCK_DGRAM) as datagrams,
     ):
-        datagrams.connect((probe.address, probe.port or 1))
+        datagrams.connect(destination(probe, port=probe.port or 1))
         return str(datagrams.getsockname()[0])
     return ""
-
-
-def _family(probe: Probe) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in probe.address else socket.AF_INET
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
 
 
 _KINDS: dict[str, Callable[[Probe, float], Outcome]] = {
     "tcp": _tcp,
     "udp": _udp,
     "dns": _dns,
+    "resolve": _resolve,
     "icmp": _icmp,
+    "tcp_held": tcp_held,
+    "udp_held": udp_held,
+    "raw": raw,
     "unix": _unix,
     "write": _write,
     "interfaces": _interfaces,

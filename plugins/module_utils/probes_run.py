@@ -1,7 +1,7 @@
 # Copyright (c) 2026 homelab.airlock contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs probes in parallel, each in a child process as its user and inside its unit's namespaces."""
+"""Runs probes in parallel, each in a child process as its user and inside its namespaces."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ _ANSWER_BYTES = 2048  # below PIPE_BUF, so that one write is one answer, pipe(7)
 _DETAIL_CHARACTERS = 200
 _CLONE_NEWNET, _CLONE_NEWNS = 0x40000000, 0x00020000  # setns(2); os.setns is Python 3.12's
 _NAMESPACES = (("net", _CLONE_NEWNET), ("mnt", _CLONE_NEWNS))
+_ENGINES = ("docker", "podman")
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -53,15 +54,19 @@ def run_all(probes: Sequence[Probe], timeout: float, run: Run) -> list[Outcome]:
     A child that does not answer is killed shortly after: no probe can hang the caller.
     """
     outcomes: dict[int, Outcome] = {}
-    pids: dict[str, int | Outcome] = {
-        unit: _main_pid(unit, run) for unit in {probe.unit for probe in probes if probe.unit}
+    units = {probe.unit for probe in probes if probe.unit}
+    containers = {probe.container for probe in probes if probe.container}
+    pids: dict[tuple[str, str], int | Outcome] = {
+        ("", ""): 0,
+        **{(unit, ""): _main_pid(unit, run) for unit in units},
+        **{("", container): _container_pid(container, run) for container in containers},
     }
     waiting = list(enumerate(probes))[::-1]
     with selectors.DefaultSelector() as selector:
         while waiting or selector.get_map():
             while waiting and len(selector.get_map()) < PARALLEL:
                 index, probe = waiting.pop()
-                started = _start(index, probe, pids.get(probe.unit, 0), timeout)
+                started = _start(index, probe, pids[probe.unit, probe.container], timeout)
                 if isinstance(started, Outcome):
                     outcomes[index] = started
                 else:
@@ -91,6 +96,20 @@ def _main_pid(unit: str, run: Run) -> int | Outcome:
         return pid
     state = properties.get("ActiveState", "unknown")
     return Outcome("error", detail=f"the unit {unit} has no process to look from (it is {state})")
+
+
+def _container_pid(container: str, run: Run) -> int | Outcome:
+    """Return the number of the container's first process; every engine that is there is asked."""
+    found = [
+        run([engine, "container", "inspect", "--format", "{{.State.Pid}}", container])
+        for engine in _ENGINES
+    ]
+    # A set, for one engine may answer to both names.
+    pids = {int(output) for status, output in found if status == 0} - {0}
+    if len(pids) == 1:
+        return pids.pop()
+    state = "more than one engine runs it" if pids else "no engine runs it"
+    return Outcome("error", detail=f"there is no container {container} to look from ({state})")
 
 
 def _account(user: str) -> _Account | Outcome:

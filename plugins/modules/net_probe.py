@@ -7,14 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: net_probe
-short_description: Try what may and what may not be reached, as given users and inside given units
+short_description: Try what may and what may not be reached, as given users and inside given units and containers
 version_added: 0.1.0
 description:
   - Tries any number of connections in parallel in one execution and says how each ended.
-  - Each probe runs in a process of its own, which takes the user, and with O(probes[].unit) enters the network and
-    mount namespaces of the unit's main process.
-  - Filters on system calls and addresses that the unit has on top do not apply to a probe; what is refused here is
-    refused by the namespaces and the packet filter alone.
+  - Each probe runs in a process of its own, which takes the user, and with O(probes[].unit) or O(probes[].container)
+    enters the network and mount namespaces of its main process. Nothing has to be installed inside.
+  - Filters on system calls and addresses that the unit or container has on top do not apply to a probe, and it keeps
+    the capabilities of its user; what is refused here is refused by the namespaces and the packet filter alone.
   - Does not fail on what it finds; RV(results[].holds) is for the caller to judge.
 extends_documentation_fragment: [homelab.airlock.attributes]
 attributes:
@@ -37,12 +37,17 @@ options:
         description:
           - V(tcp) connects. V(udp) sends a datagram to something that echoes. V(dns) asks for an address over UDP.
             V(icmp) sends an echo request. V(unix) connects to a socket of any type.
+          - V(resolve) asks a resolver for a name that nobody asked for before; it reaches its aim when an address comes
+            back, for which the resolver must have asked another.
+          - V(tcp_held) and V(udp_held) open one flow to something that echoes and use it until the time is over; they
+            reach their aim when answers still come at the end.
+          - V(raw) sends a datagram with a UDP header made by hand to something that echoes, past every UDP socket.
           - V(write) opens a file, or a nameless one in a directory, for writing, and writes nothing.
           - V(interfaces) reaches its aim when there is an interface other than lo.
           - V(listen) listens on a TCP port until a second after somebody connected, or until the time is over;
             V(reached) means that somebody did.
         type: str
-        choices: [tcp, udp, dns, icmp, unix, write, interfaces, listen]
+        choices: [tcp, udp, dns, resolve, tcp_held, udp_held, raw, listen, icmp, unix, write, interfaces]
         required: true
       expect:
         description: V(refused) is also met by a timeout.
@@ -57,8 +62,18 @@ options:
         description: Unit to be inside. Nothing is entered when empty.
         type: str
         default: ""
+      container:
+        description: Container of Docker or of root's Podman to be inside, by its name. Excludes O(probes[].unit).
+        type: str
+        default: ""
       address: {description: Literal IPv4 or IPv6 address., type: str, default: ""}
+      interface:
+        description: Interface that a link-local O(probes[].address) is on.
+        type: str
+        default: ""
       port: {description: Port., type: int, default: 0}
+      source_port: {description: Own port. Any when 0., type: int, default: 0}
+      size: {description: Bytes to carry. A few when 0., type: int, default: 0}
       path: {description: Path of a socket., type: str, default: ""}
   timeout:
     description: Seconds for each probe.
@@ -77,6 +92,7 @@ EXAMPLES = r"""
         address: 198.18.50.10
         port: 80
         expect: refused
+      - {id: web-dns, container: web, kind: resolve, address: 127.0.0.11, port: 53, expect: refused}
       - id: rt-bus
         unit: airlock-runtime@chat-1a2b3c4d.service
         kind: unix
@@ -121,6 +137,7 @@ from ansible_collections.homelab.airlock.plugins.module_utils.errors import Airl
 
 def main() -> None:
     text = {"type": "str", "default": ""}
+    number = {"type": "int", "default": 0}
     module = AnsibleModule(
         argument_spec={
             "probes": {
@@ -133,8 +150,12 @@ def main() -> None:
                     "expect": {"type": "str", "choices": ["refused", "reached"], "required": True},
                     "user": text,
                     "unit": text,
+                    "container": text,
                     "address": text,
-                    "port": {"type": "int", "default": 0},
+                    "interface": text,
+                    "port": number,
+                    "source_port": number,
+                    "size": number,
                     "path": text,
                 },
             },

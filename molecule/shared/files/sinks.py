@@ -63,12 +63,12 @@ async def dns(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
         writer.write(struct.pack("!H", len(answer)) + answer)
 
 
-def stream(handler):
-    """Wrap a handler so that a client gets ten seconds, and a broken one breaks nothing else."""
+def stream(handler, seconds):
+    """Wrap a handler so that a client gets so many seconds, and a broken one breaks nothing else."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await asyncio.wait_for(handler(reader, writer), 10)
+            await asyncio.wait_for(handler(reader, writer), seconds)
         except (OSError, EOFError, asyncio.TimeoutError, ValueError, IndexError):
             pass
         finally:
@@ -87,8 +87,8 @@ def dual(kind: socket.SocketKind, port: int) -> socket.socket:
 
 async def main() -> None:
     loop = asyncio.get_running_loop()
-    for port, handler in ((80, http), (4444, echo), (53, dns)):
-        await asyncio.start_server(stream(handler), sock=dual(socket.SOCK_STREAM, port))
+    for port, handler, seconds in ((80, http, 10), (4444, echo, 60), (53, dns, 10)):
+        await asyncio.start_server(stream(handler, seconds), sock=dual(socket.SOCK_STREAM, port))
     for port in (53, 123, 9999):
         listener = dual(socket.SOCK_DGRAM, port)
         await loop.create_datagram_endpoint(lambda port=port: Datagrams(port), sock=listener)

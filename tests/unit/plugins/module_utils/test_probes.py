@@ -34,6 +34,15 @@ def record(results: list[dict[str, Any]], controls: list[dict[str, Any]]) -> dic
         ({"address": "fe80::1%eth0", "port": 80}, "probes[0].address: nothing resolves names"),
         ({"address": "192.0.2.9", "port": 65536}, "probes[0].port: this is not a port"),
         ({"kind": "unix", "path": "/" + "x" * 107}, "probes[0].path: no socket can have this"),
+        ({"address": "192.0.2.9", "port": 80, "source_port": -1}, "probes[0].source_port: this is"),
+        (
+            {"kind": "icmp", "address": "192.0.2.9", "size": 65001},
+            "probes[0].size: no packet carries",
+        ),
+        (
+            {"kind": "interfaces", "unit": "a.service", "container": "b"},
+            "probes[0]: a probe can be in one place only",
+        ),
     ],
 )
 def test_a_probe_that_cannot_be_tried_is_refused(entry: dict[str, Any], message: str) -> None:
@@ -71,6 +80,23 @@ def test_a_denial_needs_the_same_destination_reached_elsewhere() -> None:
         assert record([tried()], [other])["positive_control"] is None
 
 
+def test_the_same_probe_at_another_time_is_a_control_too() -> None:
+    def positive(**changes: Any) -> str | None:
+        """Return the control of a denial by a probe that was reached after ``changes``."""
+        [written] = probes.records(
+            [tried(user="nobody")],
+            control="NET-01",
+            vantage="self",
+            controls=[tried("reached", **changes)],
+            seen_from="here before",
+            match="probe",
+        )
+        return written["positive_control"]
+
+    assert positive(user="nobody") == "reached from here before in 3 ms"
+    assert positive(user="nobody", id="y") is None
+
+
 def test_what_was_reached_needs_no_control() -> None:
     reached = tried("reached", expect="reached")
     written = record([reached], [reached])
@@ -83,6 +109,11 @@ def test_what_was_reached_needs_no_control() -> None:
         ({"user": "nobody"}, "tcp 192.0.2.9:80 as nobody"),
         ({"address": "2001:db8::9"}, "tcp [2001:db8::9]:80"),
         ({"kind": "icmp", "port": None, "unit": "a.service"}, "icmp 192.0.2.9 inside a.service"),
+        (
+            {"container": "web", "source_port": 53, "size": 900},
+            "tcp 192.0.2.9:80 inside container web from port 53 with 900 bytes",
+        ),
+        ({"address": "fe80::9", "interface": "eth0"}, "tcp [fe80::9]:80 over eth0"),
         ({"kind": "unix", "address": "", "port": 0, "path": "/run/x"}, "unix /run/x"),
         (
             {"kind": "interfaces", "address": "", "port": 0, "unit": "a.service"},

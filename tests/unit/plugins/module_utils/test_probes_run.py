@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import socket
+import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.airlock.plugins.module_utils import probes_run
+from ansible_collections.homelab.airlock.plugins.module_utils import probes_run, probes_sockets
 from ansible_collections.homelab.airlock.plugins.module_utils.probes import Outcome, Probe
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
@@ -29,20 +31,44 @@ def tried(kind: str, timeout: float = 2.0, **fields: Any) -> Outcome:
     return probes_run.run_all([probe], timeout, nothing)[0]
 
 
-@pytest.fixture
-def answering() -> Iterator[int]:
-    """A UDP port that answers: echoes, and turns a question of DNS into an answer."""
+@contextlib.contextmanager
+def answering(answer: Callable[[bytes], bytes | None]) -> Iterator[int]:
+    """A UDP port that answers with what ``answer`` makes of a datagram, and not when it makes None of it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
 
-        def answer() -> None:
-            data, peer = server.recvfrom(2048)
-            server.sendto(data[:2] + b"\x81\x83" + data[4:], peer)
+        def serve() -> None:
+            while (received := server.recvfrom(4096))[0] != b"end":
+                message, peer = received
+                reply = answer(message)
+                if reply is not None:
+                    server.sendto(reply, peer)
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        yield server.getsockname()[1]
-        thread.join(timeout=5)
+        port = server.getsockname()[1]
+        try:
+            yield port
+        finally:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+                last.sendto(b"end", ("127.0.0.1", port))
+            thread.join(timeout=5)
+
+
+def echo(message: bytes) -> bytes:
+    return message
+
+
+def name_server(code: int, records: int) -> Callable[[bytes], bytes]:
+    """Turn a question of DNS into an answer with this response code and number of records (RFC 1035, 4.1.1)."""
+    return lambda question: (
+        question[:2] + struct.pack("!HHH", 0x8180 | code, 1, records) + question[8:]
+    )
+
+
+def for_a_while(times: int) -> Callable[[bytes], bytes | None]:
+    left = iter(range(times))
+    return lambda message: message if next(left, None) is not None else None
 
 
 @pytest.fixture
@@ -53,10 +79,91 @@ def silent() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-@pytest.mark.parametrize("kind", ["udp", "dns"])
-def test_a_datagram_that_is_answered_was_reached(kind: str, answering: int) -> None:
-    assert tried(kind, address="127.0.0.1", port=answering).outcome == "reached"
+FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
+
+@FORKS
+def test_a_datagram_that_is_answered_was_reached() -> None:
+    with answering(echo) as port:
+        assert tried("udp", address="127.0.0.1", port=port, size=3000).outcome == "reached"
+    with answering(name_server(3, 0)) as port:
+        assert tried("dns", address="127.0.0.1", port=port).outcome == "reached"
+
+
+@FORKS
+def test_a_resolver_was_reached_but_the_name_server_behind_it_only_with_an_address() -> None:
+    with answering(name_server(0, 1)) as port:
+        assert tried("resolve", address="127.0.0.1", port=port).outcome == "reached"
+    for code, records in ((2, 0), (0, 0), (3, 1)):
+        with answering(name_server(code, records)) as port:
+            outcome = tried("resolve", address="127.0.0.1", port=port)
+        assert (outcome.outcome, outcome.detail) == (
+            "refused",
+            f"no address, response code {code}",
+        )
+
+
+@FORKS
+def test_a_flow_is_held_as_long_as_answers_come() -> None:
+    with answering(echo) as port:
+        held = tried("udp_held", timeout=1.0, address="127.0.0.1", port=port)
+    assert held.outcome == "reached"
+    assert held.ms >= 700
+    with answering(for_a_while(2)) as port:
+        ended = tried("udp_held", timeout=2.5, address="127.0.0.1", port=port)
+    assert ended.outcome == "timeout"
+    assert ended.detail.startswith("2 answers, then none for 2 s")
+
+
+@FORKS
+def test_a_connection_that_was_never_open_says_nothing() -> None:
+    with answering(for_a_while(0)) as port:
+        never = tried("udp_held", timeout=0.5, address="127.0.0.1", port=port)
+    assert (never.outcome, never.detail) == ("error", "it was never open: timed out")
+    assert tried("tcp_held", address="127.0.0.1", port=port).outcome == "error"
+
+
+def test_a_peer_that_hangs_up_ends_the_flow() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _peer = server.accept()
+            connection.sendall(connection.recv(4096))
+            connection.recv(4096)
+            connection.close()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        outcome = tried("tcp_held", address="127.0.0.1", port=server.getsockname()[1])
+        thread.join(timeout=5)
+    assert (outcome.outcome, outcome.detail) == ("refused", "the peer closed it")
+
+
+@FORKS
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make packets by hand")
+def test_a_header_made_by_hand_is_answered() -> None:
+    with answering(echo) as port:
+        assert tried("raw", address="127.0.0.1", port=port, size=900).outcome == "reached"
+    assert tried("raw", address="127.0.0.1", port=port).errno == "ECONNREFUSED"
+
+
+@FORKS
+def test_a_probe_comes_from_the_port_it_wants() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        wanted = free.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert tried("tcp", address="127.0.0.1", port=port, source_port=wanted).outcome == "reached"
+        connection, peer = server.accept()
+        connection.close()
+    assert peer[1] == wanted
+
+
+def test_a_link_local_address_is_on_an_interface() -> None:
+    probe = Probe(id="x", kind="tcp", expect="reached", address="fe80::9", port=7, interface="lo")
+    assert probes_sockets.destination(probe) == ("fe80::9", 7, 0, socket.if_nametoindex("lo"))
+    assert tried("tcp", address="fe80::9", port=7, interface="no-such-link").outcome == "refused"
 
 
 @pytest.mark.parametrize("kind", ["udp", "dns"])
@@ -101,7 +208,7 @@ def test_a_listener_says_who_came() -> None:
             else:
                 return
 
-    thread = threading.Thread(target=come)
+    thread = threading.Thread(target=come, daemon=True)
     thread.start()
     listened = tried("listen", timeout=8.0, address="127.0.0.1", port=port)
     thread.join()
@@ -150,6 +257,38 @@ def test_what_cannot_be_tried_says_why() -> None:
     assert tried("interfaces", user="nobody-of-that-name").detail == (
         "there is no user nobody-of-that-name on this host"
     )
+
+
+@pytest.mark.parametrize(
+    ("pids", "words"),
+    [
+        ({}, "there is no container web to look from (no engine runs it)"),
+        ({"docker": 0}, "there is no container web to look from (no engine runs it)"),
+        (
+            {"docker": 1, "podman": 2},
+            "there is no container web to look from (more than one engine runs it)",
+        ),
+    ],
+)
+def test_a_container_that_cannot_be_entered_says_why(pids: dict[str, int], words: str) -> None:
+    assert inside("web", pids).detail == words
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may enter namespaces")
+def test_a_container_is_entered_by_its_first_process() -> None:
+    engines = {"docker": os.getpid(), "podman": os.getpid()}  # podman may answer to both names
+    assert inside("web", engines).outcome in ("reached", "refused")
+
+
+def inside(container: str, pids: dict[str, int]) -> Outcome:
+    """Look for interfaces inside a container that the engines in ``pids`` run."""
+
+    def run(command: list[str]) -> tuple[int, str]:
+        known = command[0] in pids and command[-1] == "web"
+        return (0, f"{pids[command[0]]}\n") if known else (127, "")
+
+    probe = Probe(id="x", kind="interfaces", expect="reached", container=container)
+    return probes_run.run_all([probe], 2.0, run)[0]
 
 
 def test_a_probe_may_be_the_user_that_we_are() -> None:
