@@ -5,70 +5,21 @@
 
 from __future__ import annotations
 
-import base64
-import os
-from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-from ansible.template import trust_as_template
-
-from ansible_collections.homelab.airlock.plugins.plugin_utils import zipapp
-
-_SOURCES = ("template", "src", "content", "zipapp")
-_LIBRARY = Path(__file__).parents[1] / "module_utils"
+from ansible_collections.homelab.airlock.plugins.plugin_utils.rendering import RendersFiles
 
 
-class ActionModule(ActionBase):
+class ActionModule(RendersFiles):
     """Replaces the source of each file by its bytes; everything else goes to the module as it is."""
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         super().run(tmp, task_vars)
-        task_vars = task_vars or {}
-        arguments = dict(self._task.args)
-        arguments["files"] = [
-            self._resolve(dict(entry), task_vars) for entry in arguments.get("files") or []
-        ]
-        return self._execute_module(
+        result: dict[str, Any] = self._execute_module(
             module_name="homelab.airlock.managed_files",
-            module_args=arguments,
+            module_args=self._rendered(dict(self._task.args), task_vars or {}),
             task_vars=task_vars,
         )
-
-    def _resolve(self, entry: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        given = [key for key in _SOURCES if key in entry]
-        if len(given) != 1:
-            raise AnsibleActionFail(
-                f"files[{entry.get('path', '?')}]: expected exactly one of {', '.join(_SOURCES)}, "
-                f"found {', '.join(given) or 'none'}."
-            )
-        source = given[0]
-        value = entry.pop(source)
-        extra = entry.pop("vars", {})
-        if source == "template":
-            data = self._render(value, {**task_vars, **extra}).encode()
-        elif source == "src":
-            data = Path(self._find_needle("files", value)).read_bytes()
-        elif source == "zipapp":
-            data = zipapp.build(value, _LIBRARY)
-        else:
-            data = str(value).encode()
-        key = "secret_b64" if entry.pop("secret", False) else "content_b64"
-        return {**entry, key: base64.b64encode(data).decode()}
-
-    def _render(self, name: str, variables: dict[str, Any]) -> str:
-        path = self._find_needle("templates", name)
-        text = self._loader.get_text_file_contents(path)
-        templar = self._templar.copy_with_new_env(
-            searchpath=[os.path.dirname(path)], available_variables=variables
-        )
-        return str(
-            templar.template(
-                trust_as_template(text),
-                escape_backslashes=False,
-                overrides={"trim_blocks": True, "lstrip_blocks": True},
-            )
-        )
+        return result

@@ -6,24 +6,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: intent_findings
-short_description: Find what is misspelled, impossible or contradicts itself in the intent
+short_description: Find what is misspelled, of the wrong kind, impossible or contradicts itself in the intent
 version_added: 0.1.0
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors
 description:
-  - Checks the shared inputs against each other and the names of variables against the argument specifications of the
-    roles.
+  - Checks the names of variables against the argument specifications of the roles, then the shared inputs against
+    theirs, then each shared input against the others.
 options:
   _input:
-    description: The shared inputs, by name without C(airlock_).
+    description: The shared inputs that are set, by name.
     type: dict
     required: true
   names:
-    description: Names of the variables that are set.
+    description: Names of all variables that are set.
     type: list
     elements: str
     required: true
   roles:
-    description: Roles of this collection whose variables exist.
+    description: Roles of this collection whose variables exist; the first one declares the shared inputs.
     type: list
     elements: str
     required: true
@@ -49,20 +49,29 @@ _value:
 from typing import Any
 
 from ansible_collections.homelab.airlock.plugins.module_utils import intent, manifests
+from ansible_collections.homelab.airlock.plugins.plugin_utils import arguments, site
 from ansible_collections.homelab.airlock.plugins.plugin_utils import roles as known
-from ansible_collections.homelab.airlock.plugins.plugin_utils import site
+
+_SHARED = "airlock_"
 
 
 def intent_findings(inputs: dict[str, Any], names: list[str], roles: list[str]) -> list[str]:
+    unknown = intent.unknown_names(
+        names, [name for role in roles for name in known.variables(role)], strict_prefix=_SHARED
+    )
+    # A value of the wrong kind cannot be looked into any further.
+    if found := unknown + arguments.findings(known.options(roles[0]), inputs):
+        return found
     return [
-        *intent.unknown_names(
-            names,
-            [name for role in roles for name in known.variables(role)],
-            strict_prefix="airlock_",
+        *site.check(inputs["airlock_site_dir"]),
+        *manifests.validate_catalog(inputs["airlock_models"]),
+        *intent.check(
+            {
+                name.removeprefix(_SHARED): value
+                for name, value in inputs.items()
+                if name.startswith(_SHARED)
+            }
         ),
-        *intent.check(inputs),
-        *manifests.validate_catalog(inputs["models"]),
-        *site.check(inputs["site_dir"]),
     ]
 
 

@@ -64,22 +64,24 @@ def manifests(models: Mapping[str, Any], services: Mapping[str, Any]) -> list[di
 def _model(models: Mapping[str, Any], name: str) -> dict[str, Any]:
     manifest = library.manifest(models, name)
     sources = {entry["path"]: entry["source"] for entry in models[name]["files"]}
-    contents = {entry: asdict(entry.content) for entry in manifest.files}
+    contents = {entry.path: asdict(entry.content) for entry in manifest.files}
     return {
         "name": name,
         "model": {
             "name": name,
-            "files": [{"path": entry.stored, **contents[entry]} for entry in manifest.files],
+            "files": [{"path": entry.stored, **contents[entry.path]} for entry in manifest.files],
         },
         "artifacts": [
             {
                 "name": f"model {name}, {entry.path}",
                 "source": sources[entry.path],
-                **contents[entry],
+                "model_file": entry.path,
+                **({"checked": entry.checked.document()} if entry.checked else {}),
+                **contents[entry.path],
             }
             for entry in manifest.files
         ],
-        "pushes": [{"dest": entry.stored, **contents[entry]} for entry in manifest.files],
+        "pushes": [{"dest": entry.stored, **contents[entry.path]} for entry in manifest.files],
         "manifest": {
             "path": f"{library.MANIFESTS}/{name}.json",
             "content": canonical.dumps(manifest.document()).decode() + "\n",

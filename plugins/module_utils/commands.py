@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -17,6 +18,15 @@ MISSING = 127
 
 class _Module(Protocol):
     def run_command(self, args: list[str], **options: Any) -> tuple[int, str, str]: ...
+
+
+def run_here(command: list[str]) -> tuple[int, str]:
+    """Be the `Run` of a program on the host, which has no AnsibleModule."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as exc:
+        return MISSING, f"{command[0]}: {exc.strerror}"
+    return done.returncode, done.stderr if done.returncode else done.stdout
 
 
 def runner(module: _Module) -> Run:

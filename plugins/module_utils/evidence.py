@@ -5,29 +5,57 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from . import canonical
 from .errors import AirlockError
 from .files import read_limited, write_atomic
 
-VERDICTS = ("failed", "unproven", "passed")
+VERDICTS = ("failed", "unproven", "waived", "passed")
 _RUN = ".run.jsonl"
 _MAX_BYTES = 64 * 1024 * 1024
 
 
-def judge(*, holds: bool, denial: bool, positive_control: str | None) -> str:
+def judge(
+    *,
+    holds: bool,
+    denial: bool,
+    positive_control: str | None,
+    waiver: Mapping[str, Any] | None = None,
+    today: datetime.date,
+) -> str:
     """Return the verdict of one probe.
 
     A denial proves something only if the same thing was seen to work from somewhere else in the
     same run: without that the target may simply be down, and the verdict is ``unproven``.
+
+    What does not hold is ``waived`` until the day ``until`` of its waiver is over. Raises
+    AirlockError for a waiver without a reason or such a day.
     """
+    waived = waiver is not None and today <= _last_day(waiver)
     if not holds:
-        return "failed"
+        return "waived" if waived else "failed"
     return "unproven" if denial and not positive_control else "passed"
+
+
+def _last_day(waiver: Mapping[str, Any]) -> datetime.date:
+    try:
+        until = datetime.date.fromisoformat(waiver["until"])
+    except ValueError:
+        until = None
+    if until is None or not waiver["reason"].strip():
+        raise AirlockError.refuse(
+            "this is not a waiver",
+            expected="a reason, and until as YYYY-MM-DD",
+            found=f"reason {waiver['reason']!r} and until {waiver['until']!r}",
+            where="waiver",
+        )
+    return until
 
 
 def start(directory: str) -> None:
@@ -37,9 +65,9 @@ def start(directory: str) -> None:
 
 
 def append(directory: str, host: str, records: list[dict[str, Any]], when: str) -> None:
-    """Judge ``records`` and add them to the run. ``when`` is RFC 3339, UTC. Raises OSError.
+    """Judge ``records`` and add them to the run. ``when`` is RFC 3339, UTC.
 
-    One write(2) with O_APPEND for each call, so that hosts may be probed in parallel.
+    Raises AirlockError and OSError. One write(2) with O_APPEND for each call, so that hosts may be probed in parallel.
     """
     lines = b"".join(
         json.dumps(
@@ -51,6 +79,8 @@ def append(directory: str, host: str, records: list[dict[str, Any]], when: str) 
                     holds=record["holds"],
                     denial=record["denial"],
                     positive_control=record["positive_control"],
+                    waiver=record.get("waiver"),
+                    today=datetime.date.fromisoformat(when[:10]),
                 ),
             }
         ).encode()

@@ -45,10 +45,9 @@ def unknown_names(names: Iterable[str], valid: Iterable[str], *, strict_prefix: 
 def check(intent: Mapping[str, Any]) -> list[str]:
     """Check the shared inputs against themselves and each other.
 
-    ``intent`` maps the names of the shared inputs without ``airlock_`` to their values.
+    ``intent`` maps the names of the shared inputs without ``airlock_`` to their values, which are
+    of the kinds that preflight's argument specification declares.
     """
-    if findings := _no_lists(intent):
-        return findings
     return [
         *_port(intent["listen_port"]),
         *_networks("airlock_admin_networks", intent["admin_networks"]),
@@ -101,16 +100,6 @@ def accounts(passwd: Mapping[str, list[str]], first_uid: int, wanted: list[str])
                 f"start of {len(wanted)} free uids."
             )
     return findings[:1]
-
-
-def _no_lists(intent: Mapping[str, Any]) -> list[str]:
-    """A text where a list belongs would be read letter by letter."""
-    names = ("admin_networks", "client_networks", "server_names", "server_addresses")
-    return [
-        f"airlock_{name}: expected a list, found {intent[name]!r}; write [{intent[name]}]."
-        for name in names
-        if not isinstance(intent[name], list)
-    ]
 
 
 def _port(port: Any) -> list[str]:
@@ -184,8 +173,8 @@ def _services(services: Mapping[str, Any], models: Mapping[str, Any]) -> list[st
             findings.append(f"{where}: expected at least model: NAME.")
             continue
         findings += _fields(where, service, _SERVICE_FIELDS)
-        if service["model"] not in models:
-            known = ", ".join(sorted(models)) or "none"
+        if str(service["model"]) not in models:
+            known = ", ".join(sorted(map(str, models))) or "none"
             findings.append(
                 f"{where}.model: there is no entry {service['model']} in airlock_models (there are: "
                 f"{known}); add it, or name one of these."
@@ -218,9 +207,9 @@ def _api_keys(keys: Mapping[str, Any], services: Mapping[str, Any]) -> list[str]
             )
             continue
         findings += _fields(where, key, _KEY_FIELDS)
-        unknown = sorted(set(key["services"]) - set(services))
+        unknown = [name for name in map(str, key["services"]) if name not in services]
         if unknown:
-            known = ", ".join(sorted(services))
+            known = ", ".join(sorted(map(str, services)))
             findings.append(
                 f"{where}.services: {unknown[0]} is not in airlock_services; expected some of {known}."
             )
@@ -234,7 +223,7 @@ def _api_keys(keys: Mapping[str, Any], services: Mapping[str, Any]) -> list[str]
 def _fields(where: str, entry: Mapping[str, Any], known: set[str]) -> list[str]:
     return [
         f"{where}: there is no field {field}; expected {', '.join(sorted(known))}."
-        for field in sorted(set(entry) - known)
+        for field in sorted(set(map(str, entry)) - known)
     ]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 
 from .commands import Run
 from .errors import AirlockError
-from .nft_policy import Address, Policy
+from .nft_fields import Address
+from .nft_policy import Policy
 from .survey_listeners import decode_address
 
 _ESTABLISHED = "01"  # include/net/tcp_states.h
@@ -28,6 +30,13 @@ _TUNNELS = frozenset(
 # Moves to the new port by itself when the port of the gateway changes.
 _OWN_UNIT = "airlock-edge.service"
 _GUEST_PORTS = frozenset({"veth", "tun"})
+# Where systemd-networkd, NetworkManager and dhclient keep what they were given, and how they call the giver.
+_LEASES = (
+    "run/systemd/netif/leases/*",
+    "var/lib/NetworkManager/*.lease",
+    "var/lib/dhcp/*.leases",
+)
+_LEASE_SERVER = re.compile(r"(?:\bSERVER_ADDRESS=|\bdhcp-server-identifier )([0-9.]+)")
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,11 @@ class Flow:
 
 @dataclass(frozen=True)
 class Link:
-    """A network interface; ``kind`` as ip-link(8) names it, "" for hardware."""
+    """A network interface; ``kind`` as ip-link(8) names it, "" for hardware.
+
+    ``leased`` is its address if it came by DHCP, from ``lease_server`` if that is known; ``peers``
+    are the far ends of a WireGuard tunnel.
+    """
 
     name: str
     kind: str
@@ -49,6 +62,8 @@ class Link:
     bridge: str
     addresses: tuple[str, ...]
     leased: str
+    lease_server: str = ""
+    peers: tuple[tuple[Address, int], ...] = ()
 
     @property
     def is_tunnel(self) -> bool:
@@ -58,12 +73,15 @@ class Link:
 
 @dataclass(frozen=True)
 class Facts:
-    """What was found: listeners and containers in the form of the survey, open flows, links."""
+    """What was found: listeners and containers in the form of the survey, open flows, links, and
+    the names of other firewalls that are active.
+    """
 
     listeners: Sequence[Mapping[str, Any]]
     containers: Sequence[Mapping[str, Any]]
     flows: Sequence[Flow]
     links: Sequence[Link]
+    firewalls: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -88,14 +106,22 @@ def flows(root: str = "/") -> list[Flow]:
     return found
 
 
-def links(run: Run) -> list[Link]:
+def links(run: Run, root: str = "/") -> list[Link]:
     """Return the network interfaces of the host but lo, as ip-address(8) tells. Raises AirlockError."""
     status, output = run(["ip", "-json", "-details", "address", "show"])
     if status != 0:
         raise AirlockError.refuse(
             "the network interfaces cannot be listed", found=output.strip(), where="ip address show"
         )
-    return [_link(entry) for entry in json.loads(output) if entry["ifname"] != "lo"]
+    entries = [entry for entry in json.loads(output) if entry["ifname"] != "lo"]
+    wireguard = any(_kind(entry) == "wireguard" for entry in entries)
+    peers = _endpoints(run) if wireguard else {}
+    return [_link(entry, root, tuple(peers.get(entry["ifname"], ()))) for entry in entries]
+
+
+def wired_bridges(found: Sequence[Link]) -> set[str]:
+    """Return the bridges with a port that is not a guest's: whoever is behind them is on that wire."""
+    return {link.bridge for link in found if link.bridge and link.kind not in _GUEST_PORTS}
 
 
 def cuts(policy: Policy, facts: Facts) -> list[Cut]:
@@ -103,9 +129,11 @@ def cuts(policy: Policy, facts: Facts) -> list[Cut]:
     found = [
         *_listeners(policy, facts.listeners),
         *_flows(policy, facts),
-        *_links(facts.links),
+        *_tunnels(policy, facts.links),
+        *_bridges(policy, facts.links),
         *_leases(policy, facts),
-        *(_container(entry) for entry in facts.containers if entry["running"] is not False),
+        *_containers(policy, facts.containers),
+        *(_firewall(policy, name) for name in facts.firewalls),
     ]
     return sorted(found, key=lambda cut: cut.name)
 
@@ -131,7 +159,12 @@ def _plain(text: str) -> Address:
     return mapped or address
 
 
-def _link(entry: Mapping[str, Any]) -> Link:
+def _kind(entry: Mapping[str, Any]) -> str:
+    fallback = "ppp" if entry.get("link_type") == "ppp" else ""
+    return str(entry.get("linkinfo", {}).get("info_kind", fallback))
+
+
+def _link(entry: Mapping[str, Any], root: str, peers: tuple[tuple[Address, int], ...]) -> Link:
     addresses = [
         info
         for info in entry.get("addr_info", [])
@@ -140,15 +173,39 @@ def _link(entry: Mapping[str, Any]) -> Link:
     leases = [
         info["local"] for info in addresses if info["family"] == "inet" and info.get("dynamic")
     ]
-    fallback = "ppp" if entry.get("link_type") == "ppp" else ""
     return Link(
         name=entry["ifname"],
-        kind=entry.get("linkinfo", {}).get("info_kind", fallback),
+        kind=_kind(entry),
         up="UP" in entry["flags"],
         bridge=entry.get("master", ""),
         addresses=tuple(info["local"] for info in addresses),
         leased=leases[0] if leases else "",
+        lease_server=_lease_server(root, leases[0]) if leases else "",
+        peers=peers,
     )
+
+
+def _endpoints(run: Run) -> dict[str, list[tuple[Address, int]]]:
+    """Return the far ends of WireGuard tunnels by interface (wg(8), show)."""
+    status, output = run(["wg", "show", "all", "endpoints"])
+    found: dict[str, list[tuple[Address, int]]] = {}
+    for line in output.splitlines() if status == 0 else []:
+        name, _key, endpoint = line.split("\t")
+        address, _colon, port = endpoint.rpartition(":")
+        if port.isdigit():  # otherwise "(none)"
+            found.setdefault(name, []).append((_plain(address.strip("[]")), int(port)))
+    return found
+
+
+def _lease_server(root: str, address: str) -> str:
+    """Return who gave ``address`` away, "" when no client has written it down."""
+    for pattern in _LEASES:
+        for path in sorted(Path(root).glob(pattern)):
+            text = path.read_text("utf-8", "replace")
+            servers = _LEASE_SERVER.findall(text)
+            if servers and re.search(rf"\b{re.escape(address)}\b", text):
+                return str(servers[-1])
+    return ""
 
 
 def _listeners(policy: Policy, listeners: Sequence[Mapping[str, Any]]) -> Iterable[Cut]:
@@ -194,23 +251,58 @@ def _flows(policy: Policy, facts: Facts) -> Iterable[Cut]:
         )
 
 
-def _links(links: Sequence[Link]) -> Iterable[Cut]:
+def _tunnels(policy: Policy, links: Sequence[Link]) -> Iterable[Cut]:
     for link in links:
-        ports = [port for port in links if port.bridge == link.name]
-        if link.is_tunnel:
-            yield Cut(
-                f"tunnel:{link.name}",
-                f"The tunnel {link.name} ({link.kind}) carries packets that the rules would filter or "
-                f"cut; add tunnel:{link.name} to egress_displace to give it up.",
+        if not link.is_tunnel:
+            continue
+        name = f"tunnel:{link.name}"
+        missing = [
+            f"{{address: {address}, protocol: udp, port: {port}}}"
+            for address, port in link.peers
+            if not policy.sends("udp", port, address)
+        ]
+        if link.peers and not missing:
+            continue
+        if link.name.startswith("tailscale"):
+            keep = (
+                "Tailscale dials servers all over the internet, which no entry can name; administer "
+                "this host from airlock_admin_networks"
             )
-        elif link.kind == "bridge" and (
-            not ports or any(port.kind in _GUEST_PORTS for port in ports)
-        ):
+        else:
+            far_end = " and ".join(missing) or "{address: FAR_END, protocol: udp, port: PORT}"
+            keep = f"add {far_end} to egress_allow to keep it"
+        yield Cut(
+            name,
+            f"The tunnel {link.name} ({link.kind}) could not reach its far end any more, and what "
+            f"comes through it is filtered like everything else; {keep}, and {name} to "
+            f"egress_displace to give it up or to say that you have done so.",
+        )
+
+
+def _bridges(policy: Policy, links: Sequence[Link]) -> Iterable[Cut]:
+    known = {passage.bridge for passage in policy.passages}
+    for link in links:
+        kinds = [port.kind for port in links if port.bridge == link.name]
+        if link.kind != "bridge" or link.name in known:
+            continue
+        if kinds and not _GUEST_PORTS.intersection(kinds):
+            continue
+        name = f"bridge:{link.name}"
+        if link.name in wired_bridges(links):
             yield Cut(
-                f"bridge:{link.name}",
-                f"Containers or virtual machines behind the bridge {link.name} would reach nothing but "
-                f"each other; add bridge:{link.name} to egress_displace to accept that.",
+                name,
+                f"Virtual machines on the bridge {link.name} stand on the wire of this host, beside "
+                f"its rules and not behind them; treat them as hosts of their own, and add {name} to "
+                f"egress_displace to accept that.",
             )
+            continue
+        yield Cut(
+            name,
+            f"Containers or virtual machines behind the bridge {link.name} would reach nothing but "
+            f"each other; add {{from: {link.name}, address: ADDRESS, protocol: tcp, port: PORT}} to "
+            f"egress_allow_containers for what they may open, or {name} to egress_displace to accept "
+            f"that.",
+        )
 
 
 def _leases(policy: Policy, facts: Facts) -> Iterable[Cut]:
@@ -221,17 +313,43 @@ def _leases(policy: Policy, facts: Facts) -> Iterable[Cut]:
             yield Cut(
                 f"lease:{link.name}",
                 f"{link.name} has its address {link.leased} by DHCP and could not renew it; give it a "
-                f"fixed address, or add {{address: ADDRESS_OF_THE_DHCP_SERVER, protocol: udp, port: "
-                f"{_DHCP_SERVER}}} to egress_allow, or lease:{link.name} to egress_displace.",
+                f"fixed address, or add {{address: {link.lease_server or 'ADDRESS_OF_THE_DHCP_SERVER'}, "
+                f"protocol: udp, port: {_DHCP_SERVER}}} to egress_allow, or lease:{link.name} to "
+                f"egress_displace.",
             )
 
 
-def _container(entry: Mapping[str, Any]) -> Cut:
-    name = f"container:{entry['name']}"
-    ports = ", ".join(entry["ports"]) or "no port"
+def _containers(policy: Policy, containers: Sequence[Mapping[str, Any]]) -> Iterable[Cut]:
+    """Containers that publish nothing or something that nobody may open; their bridges are apart."""
+    for entry in containers:
+        ports = [_published(port) for port in entry["ports"]]
+        missing = [port for port in ports if not policy.serves(*port)]
+        if entry["running"] is False or (ports and not missing):
+            continue
+        name = f"container:{entry['name']}"
+        keep = " and ".join(
+            f"{{protocol: {protocol}, port: {port}, from: [NETWORK]}}"
+            for protocol, port in dict.fromkeys(missing)
+        )
+        yield Cut(
+            name,
+            f"The {entry['engine']} container {entry['name']} (publishes "
+            f"{', '.join(entry['ports']) or 'no port'}) would reach nobody but its neighbours, and "
+            f"nobody would reach it; add {keep + ' to egress_allow_inbound to keep its ports, or ' if keep else ''}"
+            f"{name} to egress_displace to accept that.",
+        )
+
+
+def _published(text: str) -> tuple[str, int]:
+    """Return protocol and port of ``address:port/protocol``."""
+    port, _slash, protocol = text.rpartition(":")[2].partition("/")
+    return protocol, int(port)
+
+
+def _firewall(policy: Policy, name: str) -> Cut:
     return Cut(
-        name,
-        f"The {entry['engine']} container {entry['name']} (publishes {ports}) could open no connection "
-        f"any more, and its ports would answer nobody who is not in egress_allow_inbound; add {name} "
-        f"to egress_displace to accept that.",
+        f"firewall:{name}",
+        f"{name} is active on this host; it stays as it is, and what either of the two refuses is "
+        f"refused: let it admit {', '.join(policy.served())} as well, and add firewall:{name} to "
+        f"egress_displace to run both, or switch it off yourself.",
     )

@@ -29,6 +29,11 @@ TMPFILES_DIRECTORY = "/etc/tmpfiles.d/"
 _MAX_BYTES = 64 * 1024 * 1024
 
 
+def displaced_path(path: str) -> str:
+    """Return where the foreign file that stood at ``path`` is kept."""
+    return os.path.join(DISPLACED, path.strip("/").replace("/", "%"))
+
+
 class Manager:
     """Applies the wanted state of one role; ``check`` predicts and touches nothing."""
 
@@ -275,7 +280,7 @@ class Manager:
 
     def _displace(self, path: str) -> str:
         os.makedirs(DISPLACED, mode=0o700, exist_ok=True)
-        kept = os.path.join(DISPLACED, path.strip("/").replace("/", "%"))
+        kept = displaced_path(path)
         shutil.copy2(path, kept)
         now = os.stat(path)
         os.chown(kept, now.st_uid, now.st_gid)

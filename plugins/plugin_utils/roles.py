@@ -5,14 +5,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+_FOUNDATION = "baseline"
 _ROLES = Path(__file__).parents[2] / "roles"
+
+
+def options(role: str) -> dict[str, dict[str, Any]]:
+    """Return what the argument specification of ``role`` declares, by name. Raises OSError."""
+    text = (_ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
+    return dict(yaml.safe_load(text)["argument_specs"]["main"].get("options", {}))
 
 
 def variables(role: str) -> list[str]:
     """Return the names that the argument specification of ``role`` declares. Raises OSError."""
-    text = (_ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
-    return list(yaml.safe_load(text)["argument_specs"]["main"].get("options", {}))
+    return list(options(role))
+
+
+def removals(states: Mapping[str, str], needs: Mapping[str, list[str]]) -> list[str]:
+    """Return why roles that are to be absent cannot be.
+
+    ``states`` is present or absent by role; ``needs`` names by role the roles that it cannot do without.
+    """
+    absent = [role for role, state in states.items() if state == "absent"]
+    if _FOUNDATION in absent:
+        return [
+            f"{_FOUNDATION}_state is absent, and every role is made and removed with what it brought; use uninstall.yml, "
+            "which takes it away last."
+        ]
+    return [
+        f"{lost}_state is absent, but {role} is present and needs it; make {role}_state absent as well, or leave "
+        f"{lost} present."
+        for lost in absent
+        for role, needed in needs.items()
+        if lost in needed and role not in absent
+    ]

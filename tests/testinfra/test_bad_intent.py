@@ -15,6 +15,12 @@ from testinfra.host import Host
 
 MODEL = "smollm2-135m-instruct-q4_1"
 STORE = "ls -la --time-style=full-iso /var/lib/airlock/store"
+TRUNK = {
+    "vlan_mode": "trunk",
+    "vlan_id": 30,
+    "vlan_parent": "eth0",
+    "vlan_addresses": ["10.99.0.10/24"],
+}
 STRAY = "/etc/left-behind-by-hand"
 
 
@@ -49,6 +55,12 @@ def words(text: str) -> str:
         ({"airlock_admin_networks": ["192.168.77.0/24"]}, "The firewall would lock you out"),
         ({"airlock_apt_proxy": "http://proxy.lan:3142"}, "a name cannot be used"),
         ({"baseline_uid_base": 0}, "cannot have uid 0"),
+        ({"vlan_mode": "trunk"}, "vlan_parent: expected the interface that leads to the switch"),
+        ({**TRUNK, "vlan_parent": "eth7"}, "found eth7; correct the name"),
+        ({**TRUNK, "vlan_id": 4095}, "vlan_id: expected a number from 1 to 4094, found 4095"),
+        ({**TRUNK, "vlan_interface": "a" * 16}, "vlan_interface: expected at most 15 characters"),
+        ({**TRUNK, "vlan_addresses": ["10.99.0.0/24"]}, "which is that of the network"),
+        ({**TRUNK, "vlan_gateways": ["10.98.0.1"]}, "vlan_gateways[0]: expected an address inside"),
         ({"ansible_host": "127.255.255.254", "preflight_connect_timeout": 3}, "does not answer at"),
     ],
 )

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-VERDICTS = ("failed", "unproven", "passed")
+VERDICTS = ("failed", "unproven", "waived", "passed")
 VANTAGES = {"external": "seen from outside", "self": "said by the host itself"}
 PLANES = {
     "BAS": "Base system",
@@ -49,9 +49,15 @@ def verdict(counts: Mapping[str, int]) -> dict[str, str]:
     if counts["failed"]:
         return {"kind": "failed", "text": f"{counts['failed']} of {total} probes failed"}
     if counts["unproven"]:
+        waived = f", and {counts['waived']} waived" if counts["waived"] else ""
         return {
             "kind": "unproven",
-            "text": f"Nothing failed, but {counts['unproven']} of {total} probes prove nothing",
+            "text": f"Nothing failed, but {counts['unproven']} of {total} probes prove nothing{waived}",
+        }
+    if counts["waived"]:
+        return {
+            "kind": "waived",
+            "text": f"Nothing failed, but {counts['waived']} of {total} probes are waived for a time",
         }
     return {"kind": "passed", "text": f"All {total} probes held"}
 

@@ -23,8 +23,12 @@ INTENT: dict[str, Any] = {
     "gateway_port": 8443,
     "allow": [],
     "allow_inbound": [],
+    "allow_containers": [],
+    "displace": [],
     "apt_proxy": "http://[2001:db8::9]:3142",
 }
+
+SURVEY: dict[str, Any] = {"uids": {}, "bridges": ["docker0"]}
 
 
 @pytest.mark.parametrize(
@@ -35,15 +39,16 @@ def test_a_filter_is_named_like_its_file(module: Any) -> None:
 
 
 def test_a_policy_is_sets_and_the_proxy() -> None:
-    policy = egress_policy.egress_policy(INTENT)
+    policy = egress_policy.egress_policy(INTENT, SURVEY)
     assert policy["sets"]["inbound4"] == ["192.0.2.0/24 . tcp . 8443"]
+    assert policy["bridges"] == ["docker0"]
     assert policy["apt_proxy"] == {"address": "2001:db8::9", "port": 3142, "version": 6}
-    assert egress_policy.egress_policy({**INTENT, "apt_proxy": ""})["apt_proxy"] is None
+    assert egress_policy.egress_policy({**INTENT, "apt_proxy": ""}, SURVEY)["apt_proxy"] is None
 
 
 def test_a_bad_policy_says_where() -> None:
     with pytest.raises(AnsibleFilterError, match=r"egress_allow\[0\]: the entry is not complete"):
-        egress_policy.egress_policy({**INTENT, "allow": [{}]})
+        egress_policy.egress_policy({**INTENT, "allow": [{}]}, SURVEY)
 
 
 def test_only_admitted_peers_are_picked() -> None:

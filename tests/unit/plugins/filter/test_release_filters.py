@@ -25,7 +25,8 @@ def test_models_come_in_the_forms_that_the_modules_take() -> None:
     stored = f"/var/lib/airlock/store/sha256-{'b' * 64}"
     assert model["model"] == {"name": "small", "files": [{"path": stored, **place}]}
     assert model["pushes"] == [{"dest": stored, **place}]
-    assert model["artifacts"] == [{"name": "model small, model.gguf", "source": SOURCE, **place}]
+    fetched = {"name": "model small, model.gguf", "source": SOURCE, "model_file": "model.gguf"}
+    assert model["artifacts"] == [{**fetched, **place}]
     assert model["manifest"]["path"] == "/var/lib/airlock/manifests/small.json"
     assert json.loads(model["manifest"]["content"])["files"][0]["source"] == "PyPI p 1, member m"
 

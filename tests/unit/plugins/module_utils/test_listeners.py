@@ -24,7 +24,9 @@ def policy(**changes: Any) -> nft_policy.Policy:
             "gateway_port": 8443,
             "allow": [],
             "allow_inbound": [],
+            "allow_containers": [],
             "apt_proxy": "",
+            "displace": [],
             **changes,
         }
     )
@@ -125,6 +127,87 @@ def test_connections_to_what_stays_are_cut_for_strangers(found: Flow, names: lis
 )
 def test_links_that_forward_or_expire_are_cut(found: list[Link], names: list[str]) -> None:
     assert cut(links=found) == names
+
+
+def sentences(rules: nft_policy.Policy | None = None, **found: Any) -> str:
+    facts = Facts(**{"listeners": [], "containers": [], "flows": [], "links": [], **found})
+    return "".join(cut.sentence for cut in listeners.cuts(rules or policy(), facts))
+
+
+def test_a_tunnel_is_kept_by_its_far_end_and_tailscale_has_none() -> None:
+    peer = (ipaddress.ip_address("198.51.100.7"), 51820)
+    tunnel = link("wg0", "wireguard", peers=(peer,))
+    entry = {"address": "198.51.100.7", "protocol": "udp", "port": 51820}
+    assert "{address: 198.51.100.7, protocol: udp, port: 51820}" in sentences(links=[tunnel])
+    assert cut(rules=policy(allow=[entry]), links=[tunnel]) == []
+    assert cut(rules=policy(allow=[{**entry, "address": ADMIN}]), links=[tunnel]) != []
+    assert "no entry can name" in sentences(links=[link("tailscale0", "tun")])
+
+
+def test_a_bridge_is_known_when_its_containers_may_open_something() -> None:
+    bridge = link("br-apps", "bridge")
+    entry = {"from": "br-apps", "address": STRANGER, "protocol": "tcp", "port": 443}
+    assert "{from: br-apps, " in sentences(links=[bridge])
+    assert cut(rules=policy(allow_containers=[entry]), links=[bridge]) == []
+
+
+def test_guests_on_the_wire_are_told_apart() -> None:
+    found = [
+        link("vmbr0", "bridge"),
+        link("eth0", bridge="vmbr0"),
+        link("tap0", "tun", bridge="vmbr0"),
+    ]
+    assert listeners.wired_bridges(found) == {"vmbr0"}
+    assert "beside its rules and not behind them" in sentences(links=found)
+
+
+def test_another_firewall_stays_and_needs_a_word() -> None:
+    assert cut(firewalls=["ufw"]) == ["firewall:ufw"]
+    assert "it stays as it is" in sentences(firewalls=["ufw"])
+    assert "tcp/22, tcp/8443" in sentences(firewalls=["ufw"])
+
+
+@pytest.mark.parametrize(
+    ("path", "lease"),
+    [
+        ("run/systemd/netif/leases/2", "ADDRESS=192.0.2.10\nSERVER_ADDRESS=192.0.2.254\n"),
+        (
+            "var/lib/dhcp/dhclient.eth0.leases",
+            "fixed-address 192.0.2.10;\noption dhcp-server-identifier 192.0.2.254;\n",
+        ),
+        ("run/systemd/netif/leases/3", "ADDRESS=192.0.2.100\nSERVER_ADDRESS=192.0.2.1\n"),
+    ],
+)
+def test_who_gave_a_lease_away_is_read_from_the_client(
+    tmp_path: Path, path: str, lease: str
+) -> None:
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).write_text(lease)
+    info = {"family": "inet", "local": "192.0.2.10", "scope": "global", "dynamic": True}
+    told = [{"ifname": "eth0", "flags": ["UP"], "addr_info": [info]}]
+    [found] = listeners.links(lambda _command: (0, json.dumps(told)), str(tmp_path))
+    assert found.lease_server == ("" if path.endswith("3") else "192.0.2.254")
+
+
+def test_far_ends_of_wireguard_are_read_from_wg() -> None:
+    told = [{"ifname": "wg0", "flags": ["UP"], "linkinfo": {"info_kind": "wireguard"}}]
+
+    def run(command: list[str]) -> tuple[int, str]:
+        if command[0] == "ip":
+            return 0, json.dumps(told)
+        return 0, "wg0\tKEY=\t[2001:db8::7]:51820\nwg0\tKEY=\t(none)\n"
+
+    [found] = listeners.links(run)
+    assert found.peers == ((ipaddress.ip_address("2001:db8::7"), 51820),)
+
+
+def test_a_container_whose_ports_are_allowed_is_kept() -> None:
+    rules = policy(allow_inbound=[{"protocol": "tcp", "port": 8096, "from": ["192.0.2.0/24"]}])
+    assert cut(rules=rules, containers=[container(running=True)]) == []
+    assert cut(rules=rules, containers=[{**container(running=True), "ports": []}]) != []
+    assert "{protocol: tcp, port: 8096, from: [NETWORK]}" in sentences(
+        containers=[container(running=True)]
+    )
 
 
 def test_a_lease_that_can_be_renewed_is_kept() -> None:

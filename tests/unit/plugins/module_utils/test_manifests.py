@@ -143,3 +143,16 @@ def test_a_finding_is_one_sentence() -> None:
         finding.sentence("model small")
         == "model small: the file is corrupt: expected 7 bytes, found 6 bytes."
     )
+
+
+CHECKED = {"format": "gguf", "architecture": "llama", "tensor_count": 2, "header_sha256": "c" * 64}
+
+
+def test_a_manifest_carries_what_the_check_found() -> None:
+    models = {"small": {**ENTRY, "files": [{**FILE, "checked": CHECKED}]}}
+    manifest = manifests.manifest(models, "small")
+    assert manifest.document()["files"][0]["checked"] == CHECKED
+    assert manifest.digest != manifests.manifest(MODELS, "small").digest
+    assert manifests.parse(canonical.dumps(manifest.document()), "here") == manifest
+    wrong = {"small": {**ENTRY, "files": [{**FILE, "checked": {"format": "pickle"}}]}}
+    assert "files[0].checked.format: the value is unknown" in manifests.validate_catalog(wrong)[0]

@@ -18,8 +18,11 @@ INTENT: dict[str, Any] = {
     "gateway_port": 8443,
     "allow": [],
     "allow_inbound": [],
+    "allow_containers": [],
     "apt_proxy": "",
+    "displace": [],
 }
+PEER: dict[str, Any] = {"address": "192.0.2.9", "protocol": "tcp", "port": 443}
 
 
 def intent(**changes: Any) -> dict[str, Any]:
@@ -58,6 +61,41 @@ def intent(**changes: Any) -> dict[str, Any]:
             {"allow_inbound": [{"protocol": "tcp", "port": 80, "from": []}]},
             "egress_allow_inbound[0].from: nobody is admitted",
         ),
+        ({"allow": [{**PEER, "user": 0}]}, "egress_allow[0].user: this is not an account"),
+        ({"allow": [{**PEER, "user": "a b"}]}, "egress_allow[0].user: this is not an account"),
+        (
+            {"allow": [{**PEER, "user": "airlock-r00"}]},
+            "egress_allow[0].user: releases, gatekeeper",
+        ),
+        (
+            {"allow": [{**PEER, "user": "airlock-edge"}]},
+            "egress_allow[0].user: releases, gatekeeper",
+        ),
+        ({"allow": [{**PEER, "port": 53}]}, "egress_allow[0]: port 53 is for the resolver alone"),
+        ({"allow": [{**PEER, "port": 6514}]}, "egress_allow[0]: port 6514 is for the log shipper"),
+        (
+            {"allow_containers": [{**PEER, "from": "172.17.0.1/16"}]},
+            "egress_allow_containers[0].from: this is not a network: expected the name of a bridge",
+        ),
+        (
+            {"allow_containers": [{**PEER, "from": 'br0" accept'}]},
+            "egress_allow_containers[0].from: this is not a network",
+        ),
+        (
+            {"allow_containers": [{**PEER, "from": "a-name-that-is-too-long"}]},
+            "egress_allow_containers[0].from: this is not a network",
+        ),
+        (
+            {"allow_containers": [{**PEER, "from": "2001:db8::/64"}]},
+            "egress_allow_containers[0].address: the two ends are of different families",
+        ),
+        (
+            {"allow_containers": [{**PEER, "from": "br0", "user": "root"}]},
+            "egress_allow_containers[0]: the entry is not complete",
+        ),
+        ({"displace": ["docker0"]}, "egress_displace[0]: this names nothing that runs"),
+        ({"displace": ['bridge:x" accept']}, "egress_displace[0]: this names nothing that runs"),
+        ({"displace": "bridge:docker0"}, "egress_displace: this is not a list of names"),
         ({"apt_proxy": "http://proxy.lan:3142"}, "egress_apt_proxy: the package proxy"),
         ({"apt_proxy": "http://192.0.2.9"}, "egress_apt_proxy: the package proxy"),
         ({"apt_proxy": "http://192.0.2.9:0"}, "egress_apt_proxy: the package proxy"),
@@ -82,16 +120,75 @@ def test_sets_hold_what_was_meant_and_merge_what_overlaps() -> None:
             ],
         )
     )
-    assert policy.sets() == {
+    assert policy.sets({}) == {
         "admin4": ["192.0.2.1/32"],
         "known4": ["192.0.2.0/24", "198.51.100.7/32"],
         "inbound4": ["192.0.2.0/24 . tcp . 8443", "198.51.100.7/32 . tcp . 8443"],
         "outbound4": ["192.0.2.9/32 . udp . 123"],
+        "answers4": ["192.0.2.9/32 . udp . 123"],
+        "principal4": [],
         "admin6": [],
         "known6": ["2001:db8::/64", "fe80::/10"],
         "inbound6": ["2001:db8::/64 . tcp . 8443", "fe80::/10 . udp . 546"],
         "outbound6": [],
+        "answers6": [],
+        "principal6": [],
     }
+
+
+def test_what_is_for_one_account_is_open_to_no_other() -> None:
+    policy = nft_policy.build(
+        intent(
+            allow=[
+                {**PEER, "protocol": "udp", "port": 53, "user": "systemd-resolve"},
+                {**PEER, "port": 6514, "user": "0"},
+            ]
+        )
+    )
+    assert policy.accounts() == ["systemd-resolve"]
+    sets = policy.sets({"systemd-resolve": 991})
+    assert sets["outbound4"] == []
+    assert sets["principal4"] == [
+        "0 . 192.0.2.9/32 . tcp . 6514",
+        "991 . 192.0.2.9/32 . udp . 53",
+    ]
+    assert sets["answers4"] == ["192.0.2.9/32 . tcp . 6514", "192.0.2.9/32 . udp . 53"]
+
+
+def test_containers_are_apart_from_the_host() -> None:
+    policy = nft_policy.build(
+        intent(
+            allow_containers=[
+                {**PEER, "from": "br-apps"},
+                {**PEER, "from": "br-apps", "address": "2001:db8::9"},
+                {**PEER, "from": "172.17.0.2", "address": "192.0.2.0/24"},
+                {**PEER, "from": "172.17.0.2"},
+            ],
+            displace=["bridge:docker0", "container:x"],
+        )
+    )
+    assert policy.sets({})["outbound4"] == []
+    assert policy.bridges() == ["br-apps", "docker0"]
+    assert policy.passages_by_source() == [
+        {
+            "version": 4,
+            "network": "",
+            "bridge": "br-apps",
+            "elements": ["192.0.2.9/32 . tcp . 443"],
+        },
+        {
+            "version": 6,
+            "network": "",
+            "bridge": "br-apps",
+            "elements": ["2001:db8::9/128 . tcp . 443"],
+        },
+        {
+            "version": 4,
+            "network": "172.17.0.2/32",
+            "bridge": "",
+            "elements": ["192.0.2.0/24 . tcp . 443"],
+        },
+    ]
 
 
 def test_the_policy_answers_for_what_runs() -> None:
@@ -137,7 +234,7 @@ def test_elements_never_overlap_and_admit_the_same_peers(
         )
     )
     elements = [
-        ipaddress.IPv4Network(element.split(" . ")[0]) for element in policy.sets()["inbound4"]
+        ipaddress.IPv4Network(element.split(" . ")[0]) for element in policy.sets({})["inbound4"]
     ]
     assert not any(
         one.overlaps(other) for index, one in enumerate(elements) for other in elements[index + 1 :]

@@ -63,3 +63,20 @@ def test_the_file_is_loaded_where_nobody_notices() -> None:
 def test_a_file_that_does_not_load_is_refused_with_what_nft_says() -> None:
     with pytest.raises(AirlockError, match=r"^/x: the rules cannot be loaded.*syntax error"):
         nft_table.defined(lambda _command: (1, "syntax error\n"), "/x")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "word"),
+    [
+        (told(counter(77, 5), rule("drop")), ""),
+        (told(counter(77, 5), rule("accept")), "is not that of /x"),
+        ((1, "No such file or directory"), "is not loaded"),
+    ],
+)
+def test_drift_is_a_sentence(kernel: tuple[int, str], word: str) -> None:
+    def run(command: list[str]) -> tuple[int, str]:
+        return told(counter(0, 1), rule("drop")) if command[0] == "unshare" else kernel
+
+    sentence = nft_table.drift(run, "/x")
+    assert bool(sentence) == bool(word)
+    assert word in sentence

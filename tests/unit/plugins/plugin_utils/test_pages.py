@@ -41,19 +41,28 @@ def document(*records: dict[str, Any], host: str = "box") -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("counts", "kind", "text"),
     [
-        ((0, 0, 0), "unproven", "Nothing was tried"),
-        ((0, 0, 5), "passed", "All 5 probes held"),
-        ((0, 1, 4), "unproven", "Nothing failed, but 1 of 5 probes prove nothing"),
-        ((1, 1, 3), "failed", "1 of 5 probes failed"),
+        ((0, 0, 0, 0), "unproven", "Nothing was tried"),
+        ((0, 0, 0, 5), "passed", "All 5 probes held"),
+        ((0, 0, 1, 4), "waived", "Nothing failed, but 1 of 5 probes are waived for a time"),
+        ((0, 1, 0, 4), "unproven", "Nothing failed, but 1 of 5 probes prove nothing"),
+        ((0, 1, 1, 3), "unproven", "Nothing failed, but 1 of 5 probes prove nothing, and 1 waived"),
+        ((1, 1, 1, 2), "failed", "1 of 5 probes failed"),
     ],
 )
 def test_the_verdict_is_never_better_than_the_worst_probe(
-    counts: tuple[int, int, int], kind: str, text: str
+    counts: tuple[int, int, int, int], kind: str, text: str
 ) -> None:
     assert evidence.verdict(dict(zip(evidence.VERDICTS, counts, strict=True))) == {
         "kind": kind,
         "text": text,
     }
+
+
+def test_a_waiver_is_shown_with_its_reason_and_its_end() -> None:
+    waived = {**record("NET-20", "waived"), "waiver": {"reason": "<b>", "until": "2026-12-01"}}
+    text = render.page("evidence.html.j2", evidence.context([document(waived)], {}))
+    assert "<dd>2026-12-01: &lt;b&gt;</dd>" in text
+    assert '<span class="pill waived">1 waived</span>' in text
 
 
 def test_planes_are_in_order_and_unknown_ones_are_not_lost() -> None:
