@@ -55,11 +55,7 @@ def argument_findings(
 ) -> list[str]:
     states = {role: values.get(f"{role}_state", "present") for role in roles}
     return [
-        *(
-            finding
-            for role in roles
-            for finding in arguments.findings(known.options(role), values)
-        ),
+        *(finding for role in roles for finding in arguments.findings(known.options(role), values)),
         *known.removals(states, needs),
     ]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: vlan_plan
 short_description: Check the wanted network of a host and turn it into files and commands
-version_added: 0.2.0
+version_added: 0.1.0
 author: homelab.airlock contributors (@homelab-airlock)
 description:
   - Checks the variables of the role C(vlan) by themselves and against the host, decides which network manager gets the

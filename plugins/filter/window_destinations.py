@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: window_destinations
 short_description: Decide what a maintenance window opens, and resolve it
-version_added: 0.2.0
+version_added: 0.1.0
 author: homelab.airlock contributors (@homelab-airlock)
 description:
   - Holds what the package sources of a host name against what the owner allows, and resolves the names on the

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import IO
 
 from . import artifacts_wheel as wheels
-from .artifacts import Content, copy_verified, human
+from .artifacts import Content, human
+from .artifacts_copy import copy_verified
 from .errors import AirlockError
 from .files import fsync_directory, sha256_file
 from .ownership import Record

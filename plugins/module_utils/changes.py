@@ -203,7 +203,7 @@ class Changes:
 
     def _revert(self, change: str, detail: str, *, boot: bool = False) -> None:
         pending = self._read(change, "pending.json")
-        put_back(
+        complaints = put_back(
             pending["state"],
             self._path(change, "tables.nft"),
             pending["revert_boot" if boot else "revert"],
@@ -211,7 +211,7 @@ class Changes:
             self.record,
             boot=boot,
         )
-        self._conclude(change, pending["number"], "reverted", detail)
+        self._conclude(change, pending["number"], "reverted", "; ".join([detail, *complaints]))
         self._disarm(change)
 
     def _conclude(self, change: str, number: str, state: str, detail: str = "") -> None:

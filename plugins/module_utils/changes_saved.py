@@ -81,11 +81,12 @@ def put_back(
     record_path: str,
     *,
     boot: bool,
-) -> None:
+) -> list[str]:
     """Make the host what ``state`` and the file ``tables`` say, then run ``commands``.
 
     At boot the kernel holds no table yet and no unit runs, so that the files decide. Every step is
-    tried, whatever became of those before it. Raises AirlockError when one of them failed.
+    tried, whatever became of those before it. Returns what is to be said of commands that failed,
+    once the state itself is back; raises AirlockError when it is not.
     """
     failures: list[str] = []
 
@@ -117,10 +118,14 @@ def put_back(
         for unit, was_active in state["active"].items():
             if was_active and not active(run, unit):
                 attempt(must, "systemctl", "start", unit)
+    complaints: list[str] = []
     for command in commands:
-        attempt(must, *command)
+        status, output = run(list(command))
+        if status != 0:
+            complaints.append(f"'{' '.join(command)}' failed: {' '.join(output.split())}")
     if failures:
-        raise AirlockError(" ".join(failures))
+        raise AirlockError(" ".join([*failures, *complaints]))
+    return complaints
 
 
 def _units(plan: Plan, record: Record) -> list[str]:

@@ -93,49 +93,24 @@ reasons:
   elements: str
 """
 
-import fcntl
 import os
 import sys
-import tempfile
 import typing as t
-from http.client import HTTPException
-from urllib.error import HTTPError
-from urllib.parse import urljoin
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
 from ansible_collections.homelab.airlock.plugins.module_utils import artifacts, formats
-from ansible_collections.homelab.airlock.plugins.module_utils.artifacts import Artifact, Content
+from ansible_collections.homelab.airlock.plugins.module_utils.artifacts_copy import cached
+from ansible_collections.homelab.airlock.plugins.module_utils.artifacts_fetch import Fetcher
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
 
-_REDIRECTS = (301, 302, 303, 307, 308)
-_MAX_REDIRECTS = 5
 _TIMEOUT = 60
 _CATALOG = ("name", "sha256", "size", "source")
 
 
-def open_https(url: str, start: int) -> tuple[t.IO[bytes], int]:
-    """Open ``url`` at byte ``start``; return the stream and where it really starts."""
-    for _hop in range(_MAX_REDIRECTS):
-        headers = {"Range": f"bytes={start}-"} if start else {}
-        try:
-            response = open_url(url, headers=headers, timeout=_TIMEOUT, follow_redirects="none")
-        except HTTPError as exc:
-            if exc.code == 416:
-                start = 0
-                continue
-            location = exc.headers.get("Location")
-            if exc.code not in _REDIRECTS or not location:
-                raise
-            url = urljoin(url, location)
-            if not url.startswith("https://"):
-                raise AirlockError.refuse(
-                    "the server redirects away from HTTPS", found=url, fix="use another source"
-                ) from exc
-            continue
-        return response, start if response.status == 206 else 0
-    raise AirlockError.refuse("the server redirects in circles", where=url)
+def request(url: str, headers: t.Mapping[str, str]) -> t.Any:
+    return open_url(url, headers=dict(headers), timeout=_TIMEOUT, follow_redirects="none")
 
 
 def approve(path: str, entry: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -144,98 +119,6 @@ def approve(path: str, entry: dict[str, t.Any]) -> dict[str, t.Any]:
         return {}
     found = formats.approve(path, entry["model_file"], entry["checked"], entry["name"])
     return {"checked": found.document()}
-
-
-class Fetcher:
-    """Brings one artifact after another into the cache."""
-
-    def __init__(self, module: AnsibleModule, cache: str):
-        self.module = module
-        self.cache = cache
-        self.entries = {entry["name"]: entry for entry in module.params["artifacts"]}
-
-    def fetch(self, artifact: Artifact) -> str:
-        """Return the path in the cache. Raises AirlockError; nothing wrong stays."""
-        try:
-            return self._fetch(artifact)
-        except (OSError, HTTPException) as exc:
-            raise AirlockError.refuse(
-                f"{artifact.source} could not be fetched ({exc})",
-                where=artifact.name,
-                fix="check the source and run again",
-            ) from exc
-
-    def _fetch(self, artifact: Artifact) -> str:
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=self.cache) as scratch:
-            part = os.path.join(scratch, artifact.content.object_name)
-            origin = str(artifact.source)
-            if artifact.source.type == "https" and not artifact.source.member:
-                part = self._https(artifact, artifact.content, scratch)
-            elif artifact.source.member:
-                archive = self._container(artifact, scratch)
-                with artifacts.open_member(
-                    archive, artifact.source.member, artifact.name
-                ) as stream:
-                    self._copy(stream, part, artifact, origin)
-            else:
-                with open(self._container(artifact, scratch), "rb") as stream:
-                    self._copy(stream, part, artifact, origin)
-            approve(part, self.entries[artifact.name])
-            return artifacts.publish(part, self.cache, artifact.content)
-
-    def _copy(self, stream: t.IO[bytes], part: str, artifact: Artifact, origin: str) -> None:
-        artifacts.copy_verified(
-            stream, part, artifact.content, subject=artifact.name, origin=origin
-        )
-
-    def _container(self, artifact: Artifact, scratch: str) -> str:
-        source = artifact.source
-        if source.type == "file":
-            return source.location
-        if source.type == "https":
-            return self._https(artifact, Content(source.sha256), scratch)
-        return self._pip(artifact, scratch)
-
-    def _https(self, artifact: Artifact, content: Content, scratch: str) -> str:
-        name = f".part-{content.object_name}"
-        part = os.path.join(self.cache, name)
-        artifacts.download(
-            lambda start: open_https(artifact.source.location, start),
-            part,
-            content,
-            subject=artifact.name,
-            origin=artifact.source.download,
-        )
-        os.replace(part, os.path.join(scratch, name))
-        return os.path.join(scratch, name)
-
-    def _pip(self, artifact: Artifact, scratch: str) -> str:
-        requirements = os.path.join(scratch, "requirements.txt")
-        with open(requirements, "w", encoding="utf-8") as target:
-            target.write(artifacts.pip_requirement(artifact.source))
-        wheels = os.path.join(scratch, "wheels")
-        arguments = artifacts.pip_arguments(artifact.source, requirements, wheels)
-        status, out, err = self.module.run_command(
-            [sys.executable, "-m", "pip", *arguments],
-            environ_update={"PIP_NO_CACHE_DIR": "1", "TMPDIR": scratch},
-        )
-        if status != 0:
-            raise artifacts.explain_pip(out + err, artifact)
-        (name,) = os.listdir(wheels)
-        return os.path.join(wheels, name)
-
-
-def fetch_all(module: AnsibleModule, cache: str, missing: list[Artifact]) -> None:
-    """Bring ``missing`` into ``cache``. Raises AirlockError and OSError."""
-    os.makedirs(cache, mode=0o700, exist_ok=True)
-    os.chmod(cache, 0o700)
-    with open(os.path.join(cache, ".lock"), "w", encoding="utf-8") as lock:
-        # Plays for several hosts fetch at the same time; what one brings, the others find.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        fetcher = Fetcher(module, cache)
-        for artifact in missing:
-            if artifacts.cached(cache, artifact.content) is None:
-                fetcher.fetch(artifact)
 
 
 def main() -> None:
@@ -260,14 +143,26 @@ def main() -> None:
     )
     cache = module.params["cache"]
     entries = module.params["artifacts"]
+    by_name = {entry["name"]: entry for entry in entries}
+
+    def run_pip(arguments: list[str], scratch: str) -> tuple[int, str]:
+        status, out, err = module.run_command(
+            [sys.executable, "-m", "pip", *arguments],
+            environ_update={"PIP_NO_CACHE_DIR": "1", "TMPDIR": scratch},
+        )
+        return status, out + err
+
+    fetcher = Fetcher(
+        cache, request, run_pip, lambda path, artifact: approve(path, by_name[artifact.name])
+    )
     try:
         wanted = [
             artifacts.parse({key: entry[key] for key in _CATALOG}, entry["name"])
             for entry in entries
         ]
-        missing = [each for each in wanted if artifacts.cached(cache, each.content) is None]
+        missing = [each for each in wanted if cached(cache, each.content) is None]
         if missing and not module.check_mode:
-            fetch_all(module, cache, missing)
+            fetcher.fetch_all(missing)
         results = [
             {
                 "name": each.name,

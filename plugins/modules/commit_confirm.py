@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: commit_confirm
 short_description: Change what can cut the owner off, and undo it unless a new connection gets through
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Places the files of a role as M(homelab.airlock.managed_files) does, and runs the commands that put them in force,
     detached from the connection. Then a connection of its own, over no kept one, has to arrive at O(address) and

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: egress_window
 short_description: Open, close and list the maintenance window of a host
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - In a window the package manager of the host (user C(_apt)), and nobody else, reaches the given addresses. The kernel
     closes it when the time is over, and a timer on the host takes the names out of its hosts file, with or without a

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: network_survey
 short_description: Look who manages the network of a host
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Lists the interfaces of a host with their addresses, default routes and kernel settings, and which of
     systemd-networkd, netplan, NetworkManager and ifupdown configures each of them by which file.

@@ -34,8 +34,8 @@ def removals(states: Mapping[str, str], needs: Mapping[str, list[str]]) -> list[
     absent = [role for role, state in states.items() if state == "absent"]
     if _FOUNDATION in absent:
         return [
-            f"{_FOUNDATION}_state is absent, and every role is made and removed with what it brought; use uninstall.yml, "
-            "which takes it away last."
+            f"{_FOUNDATION}_state is absent, and what it brought makes and removes every other role; use "
+            "uninstall.yml, which takes it away last."
         ]
     return [
         f"{lost}_state is absent, but {role} is present and needs it; make {role}_state absent as well, or leave "

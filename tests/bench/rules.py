@@ -74,6 +74,7 @@ def rules() -> tuple[str, str]:
         __egress_service_uids="876-877",
         egress_ssh_port=22,
         egress_gateway_port=PORT,
+        egress_strict_interfaces=[],
     )
     held = "".join(
         f"set {name} {{ type ipv4_addr . inet_proto . inet_service; flags interval; "

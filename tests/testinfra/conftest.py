@@ -11,6 +11,7 @@ import json
 import os
 import shlex
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,25 @@ def intent() -> dict[str, Any]:
     for file in sorted((SITE / "group_vars" / "all").glob("*.yml")):
         found |= yaml.safe_load(file.read_text())
     return found
+
+
+@pytest.fixture(scope="session")
+def play() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return what runs a playbook of the collection on the site: its name, extra variables, options."""
+
+    def run(
+        playbook: str, variables: dict[str, Any], *options: str
+    ) -> subprocess.CompletedProcess[str]:
+        command = ["ansible-playbook", "-i", str(SITE / "inventory.yml"), *options]
+        return subprocess.run(
+            [*command, f"homelab.airlock.{playbook}", "-e", json.dumps(variables)],
+            env={**os.environ, "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ LEFT_OUT = {
     "/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp",  # noqa: S108
     "/var/backups", "/var/cache", "/var/log", "/var/lib/apt", "/var/lib/dpkg", "/var/lib/systemd",
     "/etc/ld.so.cache", "/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-",
+    "/etc/subuid-", "/etc/subgid-",
 }  # fmt: skip
 LEFT_BY_ANSIBLE = {".ansible", ".ansible_async"}
 UNITS = "service,socket,timer"

@@ -2,10 +2,10 @@
 """A managed switch: one trunk port, to which the virtual machine is plugged in, and access ports, which are interfaces
 of this machine. The kernel here need not know VLANs.
 
-Usage: switch.py DIRECTORY NAME,VLAN,ADDRESS4,ADDRESS6...
+Usage: switch.py RECORDING DIRECTORY NAME,VLAN,ADDRESS4,ADDRESS6...
 
 VLAN 0 is what the trunk carries untagged. The trunk is a pair of datagram sockets in DIRECTORY, one Ethernet frame each
-(QEMU's "dgram" network back end); every frame on it goes to DIRECTORY/trunk.pcap. The interfaces end with this process.
+(QEMU's "dgram" network back end); every frame on it goes to the file RECORDING. The interfaces end with this process.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Recording:
         self._file.flush()
 
 
-def main(directory: Path, *ports: str) -> None:
+def main(record: Path, directory: Path, *ports: str) -> None:
     names = [port.split(",") for port in ports]
     access = {access_port(name, *addresses): int(vlan) for name, vlan, *addresses in names}
     port_of = {vlan: descriptor for descriptor, vlan in access.items()}
@@ -74,7 +74,7 @@ def main(directory: Path, *ports: str) -> None:
     here.unlink(missing_ok=True)
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as trunk,
-        open(directory / "trunk.pcap", "wb") as file,
+        open(record, "wb") as file,
     ):
         trunk.bind(str(here))
         trunk.setblocking(False)
@@ -96,4 +96,4 @@ def main(directory: Path, *ports: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

@@ -41,9 +41,18 @@ def environment() -> dict[str, str]:
 
 
 def inside(script: str) -> str:
-    """Run a script on the host by way of its engine, as somebody at its console would."""
+    """Run a script on the host past its network, as somebody at its console would.
+
+    Not with `docker exec`, which fails on a host that runs an engine of its own.
+    """
+    first = subprocess.run(
+        ["docker", "inspect", "--format", "{{.State.Pid}}", CONTAINER],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     done = subprocess.run(
-        ["docker", "exec", CONTAINER, "sh", "-c", script],
+        ["nsenter", "--all", "--target", first.stdout.strip(), "sh", "-c", script],
         capture_output=True,
         text=True,
         check=True,

@@ -19,7 +19,7 @@ TIMEOUT = 45
 WRONG = ("--extra-vars", json.dumps({"vlan_id": 31, "airlock_confirm_timeout": TIMEOUT}))
 NETWORK = (
     "ip -details -oneline link show type vlan; ip -brief address; "
-    "ls -l /etc/systemd/network; cat /etc/systemd/network/*"
+    "ls -lR /etc/systemd/network; grep -r . /etc/systemd/network | sort"
 )
 
 

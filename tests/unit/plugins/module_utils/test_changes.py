@@ -229,6 +229,19 @@ def test_a_command_that_fails_undoes_the_change(
     assert Path(f"{host.directory}/demo/output").read_text() == "$ load new\nsaid no"
 
 
+def test_a_command_that_fails_after_the_state_is_back_is_told_and_leaves_nothing_pending(
+    host: Changes, machine: Machine, tmp_path: Path
+) -> None:
+    before = everything(tmp_path)
+    number = begin(host, plan(tmp_path))
+    machine.failing += ("load old",)
+    assert host.revert("demo", "too late")
+    assert everything(tmp_path) == before
+    detail = "too late; 'load old' failed: said no"
+    assert host.outcome("demo", number) == {"state": "reverted", "detail": detail}
+    assert host.pending() == []
+
+
 def test_a_second_change_waits_for_the_first_and_undoes_one_that_was_left(
     host: Changes, machine: Machine, tmp_path: Path
 ) -> None:

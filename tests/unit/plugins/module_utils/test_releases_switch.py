@@ -9,9 +9,15 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.airlock.plugins.module_utils import releases_slots, releases_switch
+from ansible_collections.homelab.airlock.plugins.module_utils import (
+    canonical,
+    releases_retire,
+    releases_slots,
+    releases_switch,
+)
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
 from ansible_collections.homelab.airlock.plugins.module_utils.ownership import Record
+from ansible_collections.homelab.airlock.plugins.module_utils.releases import Flags, LaunchConfig
 from ansible_collections.homelab.airlock.plugins.module_utils.releases_switch import Switch, Wanted
 
 
@@ -91,7 +97,7 @@ def release(name: str, *inputs: str) -> Wanted:
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     monkeypatch.setattr(
-        releases_switch,
+        releases_retire,
         "files_of",
         lambda name: [str(tmp_path / f"{name}.json"), str(tmp_path / name / "d")],
     )
@@ -198,8 +204,8 @@ def test_clients_of_another_network_namespace_are_counted(
             client.connect(str(tmp_path / "s"))
             accepted, _peer = listener.accept()
             with accepted:
-                assert releases_switch.connections(os.getpid()) == 0
-    assert releases_switch.connections(2**22 + 1) == 0
+                assert releases_retire.connections(os.getpid()) == 0
+    assert releases_retire.connections(2**22 + 1) == 0
 
 
 def test_a_release_is_stopped_after_its_last_client(
@@ -213,7 +219,46 @@ def test_a_release_is_stopped_after_its_last_client(
         seen.append("disable" in house.systemd.verbs())
         return next(clients)
 
-    monkeypatch.setattr(releases_switch, "connections", connections)
+    monkeypatch.setattr(releases_retire, "connections", connections)
     house.apply(release("chat-2"))
     assert seen == [False, False, False]
     assert "airlock-runtime@chat-1.service" not in house.systemd.active
+
+
+def test_a_runtime_goes_with_the_last_release_that_is_kept(house: House, tmp_path: Path) -> None:
+    def place(name: str, runtime: str) -> Path:
+        tree = tmp_path / runtime
+        tree.mkdir(exist_ok=True)
+        house.record.claim("runtime", "trees", str(tree))
+        config = LaunchConfig(
+            f"{name}-00000000", name, "llama_cpp", str(tree), "/model", "/socket", Flags()
+        )
+        (tmp_path / f"{name}-00000000.json").write_bytes(canonical.dumps(config.document()))
+        return tree
+
+    def named(name: str) -> Wanted:
+        return release(f"{name}-00000000")
+
+    first = place("chat", "first")
+    house.apply(named("chat"))
+    # The new release of the same service serves; the old one is its previous, and may come back.
+    second = place("newer", "second")
+    newer = Wanted("chat", "newer-00000000", "chat", 5)
+    assert not any("runs from it" in reason for reason in house.apply(newer).reasons)
+    assert first.is_dir()
+    # Another one, and nobody remembers the first. A release that cannot be read keeps everything.
+    third = place("newest", "third")
+    config = tmp_path / "newest-00000000.json"
+    newest = Wanted("chat", "newest-00000000", "chat", 5)
+    good = config.read_bytes()
+    config.write_bytes(b"{")
+    house.apply(newest)
+    assert first.is_dir()
+    config.write_bytes(good)
+    reasons = [f"{first}: no release that is kept runs from it"]
+    assert house.apply(newest, check=True).reasons == reasons
+    assert first.is_dir()
+    assert house.apply(newest).reasons == reasons
+    assert (first.exists(), second.is_dir(), third.is_dir()) == (False, True, True)
+    assert set(house.record.claims("runtime", "trees")) == {str(second), str(third)}
+    assert house.apply(newest).reasons == []
