@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeAlias
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Host = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
+Host: TypeAlias = "ipaddress.IPv4Interface | ipaddress.IPv6Interface"
 
 MODES = ("trunk", "access", "none")
 
@@ -188,7 +188,7 @@ def _addresses(addresses: Any, gateways: Any) -> list[str]:
             continue
         hosts[where] = host
         findings += _host(where, host)
-    for (_, one), (where, other) in combinations(hosts.items(), 2):
+    for (_before, one), (where, other) in combinations(hosts.items(), 2):
         if one.ip == other.ip:
             findings.append(f"{where}: {other.ip} is there twice; remove one.")
         elif one.network != other.network and _overlap(one.network, other.network):

@@ -182,7 +182,7 @@ def _network_manager(run: Run, names: list[str]) -> dict[str, str]:
     )
     found = {}
     for line in profiles.splitlines():
-        device, _, path = line.partition(":")
+        device, _colon, path = line.partition(":")
         if device in names and device not in external:
             found[device] = path.replace("\\:", ":")
     return found

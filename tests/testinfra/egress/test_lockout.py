@@ -146,7 +146,7 @@ def test_it_does_so_when_the_power_goes(cutting: Cutting, site: Path) -> None:
     assert rules() == before
     assert not pending()
     assert "restarted before anybody confirmed it" in inside(f"cat {CHANGES}/egress/outcome.json")
-    said, _ = process.communicate(timeout=TIMEOUT + 100)
+    said, _errors = process.communicate(timeout=TIMEOUT + 100)
     assert process.returncode != 0
     assert "has put the previous state of 'egress' back" in " ".join(said.split())
 

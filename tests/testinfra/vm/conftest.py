@@ -96,10 +96,7 @@ class Machine:
 
 @pytest.fixture(scope="session")
 def machine(site: Path, intent: dict[str, Any]) -> Machine:
-    (flat, *_), (vlan, *_) = (
-        [net.rpartition(".")[0] for net in intent["airlock_admin_networks"] if "." in net][index:]
-        for index in (0, 1)
-    )
+    flat, vlan = (net.rpartition(".")[0] for net in intent["airlock_admin_networks"] if "." in net)
     return Machine(site.parent / "vm", site.parent / "ssh" / "config", flat, vlan)
 
 
