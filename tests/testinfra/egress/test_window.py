@@ -64,7 +64,9 @@ def put(host: Host, name: str, path: str) -> None:
 def ansible(site: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Ansible against the lab; its inventory is that of the site."""
     command = [program, "--inventory", str(site / "inventory.yml"), *arguments]
-    environment = {**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
+    # Molecule colours what it runs.
+    plain = {"ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
+    environment = {**os.environ, **plain, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
