@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 name: egress_admitted
 short_description: Pick the peers that the rules of the role egress admit
 version_added: 0.1.0
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 description:
   - Returns those of the addresses that may open a port of the host.
 options:

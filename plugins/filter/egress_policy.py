@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 name: egress_policy
 short_description: Check what may talk to a host and turn it into sets for nftables
 version_added: 0.1.0
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 description:
   - Checks the networks, ports and entries that the role C(egress) was given and returns the elements of its nftables
     sets.

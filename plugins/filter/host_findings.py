@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 name: host_findings
 short_description: Find why a machine cannot become the inference host
 version_added: 0.1.0
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 description:
   - Checks the operating system, that the way in of the controller stays open, and that the static uids are free.
 options:
@@ -26,9 +26,8 @@ options:
     elements: str
     required: true
   first_uid:
-    description: First of the static uids.
+    description: First of the static uids; without it, the one that the role baseline has by default.
     type: int
-    required: true
 """
 
 EXAMPLES = r"""
@@ -36,7 +35,7 @@ EXAMPLES = r"""
   ansible.builtin.fail:
     msg: "{{ findings | join('\n') }}"
   vars:
-    findings: "{{ ansible_facts | homelab.airlock.host_findings({'Debian': ['13']}, ['192.168.10.0/24'], 860) }}"
+    findings: "{{ ansible_facts | homelab.airlock.host_findings({'Debian': ['13']}, ['192.168.10.0/24']) }}"
   when: findings | length > 0
 """
 
@@ -49,16 +48,14 @@ _value:
 
 from typing import Any
 
-from ansible_collections.homelab.airlock.plugins.module_utils import intent
-
-_ACCOUNTS = [*(f"airlock-r{index:02}" for index in range(16)), "airlock-gatekeeper", "airlock-edge"]
+from ansible_collections.homelab.airlock.plugins.module_utils import accounts, intent
 
 
 def host_findings(
     facts: dict[str, Any],
     systems: dict[str, list[str]],
     admin_networks: list[str],
-    first_uid: int,
+    first_uid: int | str | None = None,
 ) -> list[str]:
     name = facts["distribution"]
     # Debian numbers its releases by the major version, Ubuntu by both parts.
@@ -68,7 +65,11 @@ def host_findings(
     return [
         *intent.supported(name, str(version), systems),
         *intent.way_in(client, admin_networks),
-        *intent.accounts(facts["getent_passwd"], first_uid, _ACCOUNTS),
+        *intent.accounts(
+            facts["getent_passwd"],
+            accounts.FIRST_UID if first_uid is None else int(first_uid),
+            accounts.NAMES,
+        ),
     ]
 
 

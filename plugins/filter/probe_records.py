@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 name: probe_records
 short_description: Turn results of net_probe into evidence records
 version_added: 0.1.0
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 description:
   - Returns a record for each result of M(homelab.airlock.net_probe), as M(homelab.airlock.evidence) takes them.
   - The positive control of a denial is a result among O(controls) that was reached; O(match) says which.

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 name: role_variables
 short_description: Name the variables of a role
 version_added: 0.1.0
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 description:
   - Returns the names that the argument specification of a role of this collection declares.
 options:

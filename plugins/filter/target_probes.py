@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 name: target_probes
 short_description: Spell out the probes towards hosts outside
 version_added: 0.1.0
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 description:
   - Returns a probe for each user, address and service of the targets, for M(homelab.airlock.net_probe).
   - Every address is also sent an ICMP echo.

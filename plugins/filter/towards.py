@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 name: towards
 short_description: Spell out probes for every address of a host
 version_added: 0.1.0
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 description:
   - Returns each probe once for each address, with the address in C(address) and at the end of C(id).
 options:

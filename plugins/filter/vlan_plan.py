@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 name: vlan_plan
 short_description: Check the wanted network of a host and turn it into files and commands
 version_added: 0.1.0
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 description:
   - Checks the variables of the role C(vlan) by themselves and against the host, decides which network manager gets the
     files, and says which commands put them in force and which take them back.

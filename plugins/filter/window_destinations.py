@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 name: window_destinations
 short_description: Decide what a maintenance window opens, and resolve it
 version_added: 0.1.0
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 description:
   - Holds what the package sources of a host name against what the owner allows, and resolves the names on the
     controller, because the host has no resolver.

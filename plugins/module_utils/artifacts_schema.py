@@ -12,8 +12,8 @@ from typing import Any
 
 from .errors import AirlockError
 
-NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_NAME = r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?"
+_SHA256 = r"[0-9a-f]{64}"
 
 
 def fields(
@@ -44,14 +44,7 @@ def fields(
 
 def text(value: Any, where: str, pattern: str, example: str) -> str:
     """Return ``value`` when it is text that ``pattern`` matches whole. Raises AirlockError."""
-    if not isinstance(value, str) or not re.fullmatch(pattern, value):
-        raise AirlockError.refuse(
-            "the value does not fit",
-            expected=f"something like {example}",
-            found=repr(value),
-            where=where,
-        )
-    return str(value)
+    return _matching(value, where, pattern, "the value does not fit", f"something like {example}")
 
 
 def integer(value: Any, where: str, low: int, high: int) -> int:
@@ -74,26 +67,18 @@ def choice(value: Any, where: str, choices: tuple[str, ...]) -> str:
 
 def sha256(value: Any, where: str) -> str:
     """Return ``value`` when it is a SHA-256 in 64 lower-case hex digits. Raises AirlockError."""
-    if not isinstance(value, str) or not _SHA256.fullmatch(value):
-        raise AirlockError.refuse(
-            "this is not a SHA-256",
-            expected="64 lower-case hex digits",
-            found=repr(value),
-            where=where,
-        )
-    return str(value)
+    return _matching(value, where, _SHA256, "this is not a SHA-256", "64 lower-case hex digits")
 
 
 def name(value: Any, where: str) -> str:
     """Return ``value`` when it may name a model or a service. Raises AirlockError."""
-    if not isinstance(value, str) or not NAME.fullmatch(value):
-        raise AirlockError.refuse(
-            "the name does not fit",
-            expected="1 to 63 of a-z, 0-9, '.', '_', '-', starting and ending with a letter or digit",
-            found=repr(value),
-            where=where,
-        )
-    return str(value)
+    return _matching(
+        value,
+        where,
+        _NAME,
+        "the name does not fit",
+        "1 to 63 of a-z, 0-9, '.', '_', '-', starting and ending with a letter or digit",
+    )
 
 
 def relative_path(value: Any, where: str) -> str:
@@ -106,4 +91,10 @@ def relative_path(value: Any, where: str) -> str:
             found=repr(value),
             where=where,
         )
+    return str(value)
+
+
+def _matching(value: Any, where: str, pattern: str, what: str, expected: str) -> str:
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        raise AirlockError.refuse(what, expected=expected, found=repr(value), where=where)
     return str(value)

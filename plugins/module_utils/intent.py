@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -83,7 +83,7 @@ def way_in(address: str, admin_networks: list[str]) -> list[str]:
     ]
 
 
-def accounts(passwd: Mapping[str, list[str]], first_uid: int, wanted: list[str]) -> list[str]:
+def accounts(passwd: Mapping[str, list[str]], first_uid: int, wanted: Sequence[str]) -> list[str]:
     """Check that the static uids are free or ours; ``passwd`` as ``getent`` gives it."""
     findings = []
     by_uid = {int(fields[1]): name for name, fields in passwd.items()}

@@ -11,7 +11,7 @@ from typing import Any
 from . import canonical
 from .commands import Run
 from .errors import AirlockError
-from .state_host import normalise_ruleset
+from .state_ruleset import normalise_ruleset
 
 TABLE = ("inet", "airlock")
 

@@ -14,14 +14,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from . import accounts, canonical, manifests
 from . import artifacts_schema as schema
-from . import canonical, manifests
 from .artifacts import parse
 from .artifacts_wheel import RECEIPT
 from .errors import AirlockError
-
-USERS = 16
-"""Size of the pool of static users ``airlock-r00`` to ``airlock-r15``."""
 
 MODEL_PATH = "/run/airlock/model/model.gguf"
 """Where a release sees its model, whatever the store calls it."""
@@ -121,7 +118,7 @@ def resolve(
         {
             **release,
             "uid_index": users[release["release"]],
-            "user": f"airlock-r{users[release['release']]:02}",
+            "user": accounts.of_release(users[release["release"]]),
         }
         for release in found
     ]
@@ -135,18 +132,20 @@ def assign_users(releases: Iterable[str]) -> dict[str, int]:
     Raises AirlockError when there are more releases than users.
     """
     names = sorted(set(releases))
-    if len(names) > USERS:
+    if len(names) > accounts.RELEASES:
         raise AirlockError.refuse(
             "there are more services than users for them",
-            expected=f"at most {USERS}",
+            expected=f"at most {accounts.RELEASES}",
             found=str(len(names)),
             where="airlock_services",
         )
     taken: dict[int, str] = {}
     for name in names:
-        index = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % USERS
+        index = (
+            int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % accounts.RELEASES
+        )
         while index in taken:
-            index = (index + 1) % USERS
+            index = (index + 1) % accounts.RELEASES
         taken[index] = name
     return {name: index for index, name in taken.items()}
 

@@ -9,19 +9,16 @@ time, on the order in which things were made, or on the identity of the machine.
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import canonical, ownership, state_files
+from . import ownership, state_accounts, state_files, state_ruleset
 from .commands import Run
-from .errors import AirlockError
 from .state_files import text
 
 VERSION = 1
-TABLE = "airlock"
 STORE = "/var/lib/airlock/store"
 SYSCTL = (
     "fs/protected_hardlinks",
@@ -69,7 +66,9 @@ def observe(
     """
     exclude = exclude or {}
     record = ownership.Record.load(_under(root, ownership.PATH))
-    users, groups = _accounts(root)
+    users, groups = state_accounts.observe(
+        *(_read(root, f"/etc/{name}") for name in ("passwd", "group", "shadow"))
+    )
     state = {
         "platform": _platform(root),
         "packages": packages(_read(root, "/var/lib/dpkg/status"), record.all_claims("packages")),
@@ -80,9 +79,9 @@ def observe(
             {facts["gid"]: name for name, facts in groups.items()},
             exclude,
         ),
-        "ruleset": _ruleset(run),
-        "users": without_dynamic_ids(users, "uid", record.all_claims("users")),
-        "groups": without_dynamic_ids(groups, "gid", record.all_claims("groups")),
+        "ruleset": state_ruleset.observe(run),
+        "users": state_accounts.without_dynamic_ids(users, "uid", record.all_claims("users")),
+        "groups": state_accounts.without_dynamic_ids(groups, "gid", record.all_claims("groups")),
         "models": _models(root),
         "sysctl": _sysctl(root),
     }
@@ -199,110 +198,6 @@ def _unit(unit: Mapping[str, str]) -> dict[str, Any]:
     return {
         "enabled": unit.get("UnitFileState") or _ABSENT,
         "running": None if passing or unit.get("TriggeredBy") else running,
-    }
-
-
-# -- ruleset -------------------------------------------------------------------------------------
-
-
-def _ruleset(run: Run) -> dict[str, Any]:
-    """Return the digest of table inet airlock and the names of the other tables."""
-    status, output = run(["nft", "-j", "list", "tables"])
-    if status != 0:
-        return {"airlock": None, "others": []}
-    tables = sorted(
-        f"{entry['table']['family']} {entry['table']['name']}"
-        for entry in json.loads(output)["nftables"]
-        if "table" in entry
-    )
-    ours = f"inet {TABLE}"
-    digest = None
-    if ours in tables:
-        status, output = run(["nft", "-j", "list", "table", "inet", TABLE])
-        if status != 0:
-            raise AirlockError.refuse(
-                "nft could not list the table", where=ours, found=output.strip()
-            )
-        digest = canonical.digest(normalise_ruleset(json.loads(output)["nftables"]))
-    return {"airlock": digest, "others": [table for table in tables if table != ours]}
-
-
-def normalise_ruleset(value: Any) -> Any:
-    """Return a ruleset of ``nft -j`` (libnftables-json(5)) without what traffic and time change.
-
-    Handles, counter values, used quotas and the elements of sets that expire or that packets
-    fill are dropped.
-    """
-    if isinstance(value, list):
-        return [
-            normalise_ruleset(item)
-            for item in value
-            if not (isinstance(item, dict) and item.keys() == {"metainfo"})
-        ]
-    if not isinstance(value, dict):
-        return value
-    dropped = {"handle", "packets", "bytes", "used", "expires"}
-    if {"timeout", "dynamic"} & set(value.get("flags") or ()):
-        dropped = dropped | {"elem"}
-    return {key: normalise_ruleset(item) for key, item in value.items() if key not in dropped}
-
-
-# -- accounts ------------------------------------------------------------------------------------
-
-
-def _accounts(root: str) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Return users and groups by name (passwd(5), group(5)); of passwords only the kind."""
-    passwords = {
-        line.split(":")[0]: line.split(":")[1]
-        for line in _read(root, "/etc/shadow").splitlines()
-        if line.count(":") > 1
-    }
-    users: dict[str, dict[str, Any]] = {}
-    for line in _read(root, "/etc/passwd").splitlines():
-        if line.count(":") == 6:
-            name, _password, uid, gid, _comment, home, shell = line.split(":")
-            users[name] = {
-                "uid": int(uid),
-                "primary_gid": int(gid),
-                "home": home,
-                "shell": shell,
-                "password": _password_kind(passwords.get(name)),
-            }
-    groups = {}
-    for line in _read(root, "/etc/group").splitlines():
-        if line.count(":") == 3:
-            name, _password, gid, members = line.split(":")
-            groups[name] = {"gid": int(gid), "members": sorted(filter(None, members.split(",")))}
-    names = {facts["gid"]: name for name, facts in groups.items()}
-    for facts in users.values():
-        gid = facts.pop("primary_gid")
-        facts["group"] = names.get(gid, str(gid))
-    return users, groups
-
-
-def _password_kind(field: str | None) -> str:
-    if field is None:
-        return "none"
-    if field == "":
-        return "empty"
-    return "locked" if field[0] in "!*" else "set"
-
-
-def without_dynamic_ids(
-    accounts: Mapping[str, Mapping[str, Any]], key: str, owned: Iterable[str]
-) -> dict[str, dict[str, Any]]:
-    """Replace ids that depend on the order of installation by the word ``system``.
-
-    Debian gives out 100 to 999 as packages come (Debian Policy 9.2.2); those of our own accounts
-    are static.
-    """
-    fixed = set(owned)
-    return {
-        name: {
-            **facts,
-            key: "system" if 100 <= facts[key] <= 999 and name not in fixed else str(facts[key]),
-        }
-        for name, facts in accounts.items()
     }
 
 

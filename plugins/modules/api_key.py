@@ -26,7 +26,7 @@ attributes:
     support: full
     details: Until a key expires.
   platform: {support: full, platforms: debian}
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 options:
   directory:
     description: Directory of the keys; made with mode 0700.

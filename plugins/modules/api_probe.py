@@ -19,7 +19,7 @@ attributes:
   diff_mode: {support: none, details: There is nothing to compare.}
   idempotent: {support: full}
   platform: {support: full, platforms: debian}
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 options:
   url: {description: "Scheme, host and port of the requests that name no other.", type: str, required: true}
   key: {description: API key of the requests that name no other., type: str, default: ""}

@@ -25,7 +25,7 @@ attributes:
   diff_mode: {support: none}
   idempotent: {support: full}
   platform: {support: full, platforms: posix}
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 options:
   cache:
     description: Directory on the controller; made with mode 0700.

@@ -24,7 +24,7 @@ attributes:
   diff_mode: {support: full}
   idempotent: {support: full}
   platform: {support: full, platforms: debian}
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 options:
   change:
     description: Name of the change, lower-case letters, digits and C(-). One of a name can be pending at a time.

@@ -20,7 +20,7 @@ attributes:
   diff_mode: {support: none}
   idempotent: {support: full}
   platform: {support: full, platforms: debian}
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 options:
   policy:
     description: What the rules will admit.

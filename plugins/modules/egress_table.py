@@ -21,7 +21,7 @@ attributes:
   diff_mode: {support: full}
   idempotent: {support: full}
   platform: {support: full, platforms: debian}
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 options:
   path:
     description: File that defines the table. Required with O(state=loaded).

@@ -22,7 +22,7 @@ attributes:
     support: full
     details: [The very same window is not opened twice and not made longer.]
   platform: {support: full, platforms: debian}
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 options:
   state:
     description: V(listed) changes nothing, and also returns what the package sources of the host name.

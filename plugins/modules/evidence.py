@@ -24,7 +24,7 @@ attributes:
     support: none
     details: Every run is evidence of its own.
   platform: {support: full, platforms: posix}
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 options:
   site_dir:
     description: Site directory on the controller.

@@ -19,7 +19,7 @@ attributes:
   diff_mode: {support: N/A, details: It changes nothing.}
   idempotent: {support: full}
   platform: {support: full, platforms: debian}
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 options:
   exclude:
     description: Paths to leave out of the files, besides those that change on every healthy host.

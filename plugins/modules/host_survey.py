@@ -20,7 +20,7 @@ attributes:
   diff_mode: {support: N/A, details: It changes nothing.}
   idempotent: {support: full}
   platform: {support: full, platforms: debian}
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 options:
   timeout:
     description: Seconds to wait for each answer.

@@ -21,7 +21,7 @@ attributes:
   diff_mode: {support: full}
   idempotent: {support: full}
   platform: {support: full, platforms: debian}
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 options:
   role:
     description: Name of the role, the key in the ownership record.

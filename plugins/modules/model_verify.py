@@ -19,7 +19,7 @@ attributes:
   diff_mode: {support: none}
   idempotent: {support: full}
   platform: {support: full, platforms: debian}
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 options:
   models:
     description: The models and the files that each is made of.

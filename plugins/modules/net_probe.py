@@ -24,7 +24,7 @@ attributes:
   diff_mode: {support: none}
   idempotent: {support: full}
   platform: {support: full, platforms: posix}
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 options:
   probes:
     description: What to try.

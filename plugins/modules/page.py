@@ -18,7 +18,7 @@ attributes:
   diff_mode: {support: none}
   idempotent: {support: full}
   platform: {support: full, platforms: posix}
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 options:
   kind:
     description: V(evidence) shows every host, V(survey) one.

@@ -13,7 +13,7 @@ description:
   - Starts the units of all wanted releases at once, restarts those whose files are newer than their process, waits
     until each says that it serves, and only then replaces the slots that the gatekeeper follows, in one rename.
   - Then stops releases that no service uses any more, after their last connection ended, and removes the files of
-    those that no slot remembers.
+    those that no slot remembers and the runtimes that none of the others runs from.
   - When a release refuses to start, the slots and everything that serves stay as they were and the task fails with
     what the release itself said.
 extends_documentation_fragment: [homelab.airlock.attributes]
@@ -22,7 +22,7 @@ attributes:
   diff_mode: {support: full}
   idempotent: {support: full}
   platform: {support: full, platforms: debian}
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 options:
   releases:
     description: The releases that must serve, one for each service.

@@ -21,7 +21,7 @@ attributes:
   diff_mode: {support: full}
   idempotent: {support: full}
   platform: {support: full, platforms: posix}
-author: homelab.airlock contributors (@homelab-airlock)
+author: homelab.airlock contributors (!UNKNOWN)
 options:
   site_dir:
     description: The site directory on the controller.

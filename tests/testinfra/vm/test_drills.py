@@ -19,7 +19,7 @@ TIMEOUT = 45
 WRONG = ("--extra-vars", json.dumps({"vlan_id": 31, "airlock_confirm_timeout": TIMEOUT}))
 NETWORK = (
     "ip -details -oneline link show type vlan; ip -brief address; "
-    "ls -lR /etc/systemd/network; grep -r . /etc/systemd/network | sort"
+    "find /etc/systemd/network | sort | xargs stat -c %n:%A:%U; grep -r . /etc/systemd/network | sort"
 )
 
 

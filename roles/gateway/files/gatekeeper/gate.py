@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import aiohttp
+import answers
 from aiohttp import web
 from airlock import api_keys, request_policy
 from airlock.errors import AirlockError
@@ -28,7 +29,6 @@ _MAX_ERROR_BYTES = 64 * 1024
 _MAX_ERROR_TEXT = 500
 _GONE_POLL_SECONDS = 0.2
 _CLIENT_GONE = 499  # the status that nginx made customary for it; never sent
-_ERROR_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 _KEY_REFUSALS = {
     api_keys.UNKNOWN: ("unknown_key", "This API key is not known."),
     api_keys.EXPIRED: ("expired_key", "This API key has expired."),
@@ -69,15 +69,15 @@ class Gate:
             self._trail.ready()
             response = await _unless_gone(request, self._serve(request, entry))
         except Refusal as exc:
-            response = _refused(exc, entry)
+            response = answers.refused(exc, entry)
         except ClientGone:
             entry.status, entry.reason = _CLIENT_GONE, "client_gone"
         except AuditError as exc:
-            return _unaudited(exc, entry)
+            return answers.unaudited(exc, entry)
         except (AirlockError, OSError) as exc:
             # One of the followed files is unreadable: nothing is known, so nothing passes.
             print(f"gatekeeper: {exc}", file=sys.stderr, flush=True)
-            response = _refused(
+            response = answers.refused(
                 Refusal(503, "not_configured", "The gateway is not configured."), entry
             )
         finally:
@@ -96,11 +96,13 @@ class Gate:
         route = self._catalogue.find(request.method, request.raw_path)
         entry.route = route.path
         if route.kind == "health":
-            return _json(200, {"status": "ok"}, entry)
+            return answers.document(200, {"status": "ok"}, entry)
         record = self._authenticate(request, entry)
         slots = {name: self._slots.get().get(name) for name in record.services}
         if route.kind == "models":
-            return _json(200, _models(name for name, slot in slots.items() if slot), entry)
+            return answers.document(
+                200, answers.models(name for name, slot in slots.items() if slot), entry
+            )
         if self._in_flight > self._settings.max_concurrent:
             raise Refusal(429, "busy", "The gateway serves as many requests as it may; try again.")
         body = request_policy.read_body(await self._receive(request, entry), route)
@@ -168,7 +170,7 @@ class Gate:
             data = clean_document(data, tokens, max_bytes=_MAX_ANSWER_BYTES)
         except AirlockError as exc:
             raise Refusal(502, "backend_broken", "The service gave no valid answer.") from exc
-        return _body(200, data, entry)
+        return answers.body(200, data, entry)
 
     async def _stream(
         self,
@@ -178,7 +180,7 @@ class Gate:
         tokens: Tokens,
     ) -> web.StreamResponse:
         entry.status = 200
-        response = web.StreamResponse(headers=_headers(entry, "text/event-stream"))
+        response = web.StreamResponse(headers=answers.headers(entry, "text/event-stream"))
         cleaner, digest = EventCleaner(tokens), hashlib.sha256()
         try:
             await response.prepare(request)
@@ -212,7 +214,7 @@ class Gate:
             self._trail.write(entry)
         except AuditError as exc:
             if response is not None and not response.prepared:
-                response = _unaudited(exc, entry)
+                response = answers.unaudited(exc, entry)
             self._trail.owe(entry)
         if response is None:
             _abort(request)
@@ -270,54 +272,6 @@ async def _backend_refusal(answer: aiohttp.ClientResponse) -> Refusal:
     except (AirlockError, ValueError, KeyError, TypeError):
         message = "The service refused this request."
     return Refusal(400, "backend_refused", str(message)[:_MAX_ERROR_TEXT])
-
-
-def _refused(exc: Refusal, entry: Entry) -> web.Response:
-    kind = _ERROR_TYPES.get(
-        exc.status, "invalid_request_error" if exc.status < 500 else "server_error"
-    )
-    entry.reason = exc.code
-    error = {"message": str(exc), "type": kind, "code": exc.code, "param": exc.param}
-    response = _json(exc.status, {"error": error}, entry)
-    if exc.status == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
-    response.force_close()  # the rest of a refused body is not worth reading
-    return response
-
-
-def _unaudited(exc: AuditError, entry: Entry) -> web.Response:
-    print(f"gatekeeper: the audit trail cannot be written: {exc}", file=sys.stderr, flush=True)
-    return _refused(Refusal(503, "not_audited", "The gateway cannot keep its records."), entry)
-
-
-def _json(status: int, document: dict[str, Any], entry: Entry) -> web.Response:
-    return _body(status, json.dumps(document).encode(), entry)
-
-
-def _body(status: int, data: bytes, entry: Entry) -> web.Response:
-    entry.status = status
-    entry.response_bytes = len(data)
-    entry.response_sha256 = hashlib.sha256(data).hexdigest()
-    return web.Response(status=status, body=data, headers=_headers(entry, "application/json"))
-
-
-def _headers(entry: Entry, content_type: str) -> dict[str, str]:
-    return {
-        "Content-Type": content_type,
-        "Cache-Control": "no-store",
-        "X-Content-Type-Options": "nosniff",
-        "X-Request-Id": entry.id,
-        "Server": "airlock",
-    }
-
-
-def _models(names: Any) -> dict[str, Any]:
-    return {
-        "object": "list",
-        "data": [
-            {"id": name, "object": "model", "created": 0, "owned_by": "airlock"} for name in names
-        ],
-    }
 
 
 def _client(request: web.BaseRequest) -> str | None:

@@ -12,6 +12,7 @@ from ansible_collections.homelab.airlock.plugins.module_utils import (
     canonical,
     state_files,
     state_host,
+    state_ruleset,
 )
 from ansible_collections.homelab.airlock.plugins.module_utils.files import sha256_bytes
 
@@ -174,7 +175,7 @@ def test_what_the_collection_brought_is_named(root: Path) -> None:
 
 def test_a_ruleset_is_the_same_whatever_passed_through_it() -> None:
     def normal(value: dict[str, Any]) -> Any:
-        return state_host.normalise_ruleset(value["nftables"])
+        return state_ruleset.normalise_ruleset(value["nftables"])
 
     assert normal(table()) == normal(table(packets=9, handle=7))
     assert normal(table()) != normal(table(port=23))
