@@ -114,7 +114,7 @@ def _refuse_obstacles(host: str, obstacles: list[state.Difference]) -> None:
             f"{host} cannot be rebuilt from its lock",
             found="; ".join(difference.sentence for difference in obstacles),
             fix="restore the intent that the lock was made from and a machine with its platform, "
-            "or build anew with site.yml and -e airlock_relock=true -e reason='...'",
+            "or build anew with site.yml and -e airlock_relock=true -e \"reason='...'\"",
         )
 
 
@@ -130,7 +130,7 @@ def _kind_of_change(
         raise AirlockError.refuse(
             "a lock is not replaced without a reason",
             where=str(files.path("lock.json")),
-            fix="add -e reason='why the host may differ from its lock'",
+            fix="add -e \"reason='why the host may differ from its lock'\"",
         )
     return "relocked"
 

@@ -22,7 +22,7 @@ def drift_report(result: dict[str, Any], host: str) -> list[str]:
         f"DRIFT: {host} differs from its lock (serial {result['lock']['serial']}) in {len(differences)} "
         f"place(s). {cause}",
         *(f"- {difference['sentence']}" for difference in differences),
-        "The lock was not changed. To accept all of this: -e airlock_relock=true -e reason='...'",
+        "The lock was not changed. To accept all of this: -e airlock_relock=true -e \"reason='...'\"",
     ]
 
 

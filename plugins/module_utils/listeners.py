@@ -27,6 +27,9 @@ _TUNNELS = frozenset(
         *("gre", "gretap", "ip6gre", "ip6gretap", "ipip", "ip6tnl", "sit"),
     }
 )
+# Their frames join the wire below every hook that the rules have (ip-link(8)).
+_BESIDE = frozenset({"macvlan", "macvtap", "ipvlan", "ipvtap"})
+_MAX_NAMESPACES = 64
 # Moves to the new port by itself when the port of the gateway changes.
 _OWN_UNIT = "airlock-edge.service"
 _GUEST_PORTS = frozenset({"veth", "tun"})
@@ -73,14 +76,15 @@ class Link:
 
 @dataclass(frozen=True)
 class Facts:
-    """What was found: listeners and containers in the form of the survey, open flows, links, and
-    the names of other firewalls that are active.
+    """What was found: listeners and containers in the form of the survey, open flows, links, links
+    in the network namespaces of others, and the names of other firewalls that are active.
     """
 
     listeners: Sequence[Mapping[str, Any]]
     containers: Sequence[Mapping[str, Any]]
     flows: Sequence[Flow]
     links: Sequence[Link]
+    foreign_links: Sequence[Link] = ()
     firewalls: Sequence[str] = ()
 
 
@@ -119,6 +123,25 @@ def links(run: Run, root: str = "/") -> list[Link]:
     return [_link(entry, root, tuple(peers.get(entry["ifname"], ()))) for entry in entries]
 
 
+def foreign_links(run: Run, root: str = "/") -> list[Link]:
+    """Return the network interfaces but lo in the network namespaces of other processes.
+
+    Of 64 namespaces at most, and none of those that cannot be entered: a process may end at any time.
+    """
+    seen = {_namespace(Path(root, "proc/self"))}
+    found = []
+    for process in sorted(Path(root, "proc").glob("[0-9]*")):
+        namespace = _namespace(process)
+        if not namespace or namespace in seen or len(seen) > _MAX_NAMESPACES:
+            continue
+        seen.add(namespace)
+        enter = ["nsenter", f"--net={process}/ns/net", "ip", "-json", "-details", "link", "show"]
+        status, output = run(enter)
+        entries = json.loads(output) if status == 0 and output.strip() else []
+        found += [_link(entry, root, ()) for entry in entries if entry["ifname"] != "lo"]
+    return found
+
+
 def wired_bridges(found: Sequence[Link]) -> set[str]:
     """Return the bridges with a port that is not a guest's: whoever is behind them is on that wire."""
     return {link.bridge for link in found if link.bridge and link.kind not in _GUEST_PORTS}
@@ -130,6 +153,7 @@ def cuts(policy: Policy, facts: Facts) -> list[Cut]:
         *_listeners(policy, facts.listeners),
         *_flows(policy, facts),
         *_tunnels(policy, facts.links),
+        *_beside(facts),
         *_bridges(policy, facts.links),
         *_leases(policy, facts),
         *_containers(policy, facts.containers),
@@ -157,6 +181,13 @@ def _plain(text: str) -> Address:
     address = ipaddress.ip_address(text.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
+
+
+def _namespace(process: Path) -> str:
+    try:
+        return str((process / "ns/net").readlink())
+    except OSError:
+        return ""
 
 
 def _kind(entry: Mapping[str, Any]) -> str:
@@ -276,6 +307,22 @@ def _tunnels(policy: Policy, links: Sequence[Link]) -> Iterable[Cut]:
             f"The tunnel {link.name} ({link.kind}) could not reach its far end any more, and what "
             f"comes through it is filtered like everything else; {keep}, and {name} to "
             f"egress_displace to give it up or to say that you have done so.",
+        )
+
+
+def _beside(facts: Facts) -> Iterable[Cut]:
+    own = {(link.kind, link.name) for link in facts.links if link.kind in _BESIDE}
+    foreign = {
+        (link.kind or "hardware", link.name)
+        for link in facts.foreign_links
+        if link.kind in _BESIDE or not link.kind
+    }
+    for kind, name in sorted(own | foreign):
+        yield Cut(
+            f"{kind}:{name}",
+            f"What uses the {kind} interface {name} stands on the wire of this host, beside its rules "
+            f"and not behind them; put it on a bridge, or treat it as a host of its own and add "
+            f"{kind}:{name} to egress_displace to accept that.",
         )
 
 

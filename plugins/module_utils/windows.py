@@ -97,7 +97,7 @@ def check_request(reason: Any, minutes: Any) -> int:
     """Return the minutes of a window. Raises AirlockError without a reason or with an odd time."""
     if not isinstance(reason, str) or not reason.strip() or not reason.isprintable():
         raise AirlockError.refuse(
-            "nothing is opened without a reason", fix="add -e reason='why', in one line"
+            "nothing is opened without a reason", fix="add -e \"reason='why'\", in one line"
         )
     if len(reason) > _MAX_REASON:
         raise AirlockError.refuse(

@@ -126,7 +126,8 @@ def main() -> None:
 
     try:
         policy = nft_policy.build(module.params["policy"])
-        links = listeners.links(commands.runner(module))
+        run = commands.runner(module)
+        links = listeners.links(run)
         found = listeners.cuts(
             policy,
             listeners.Facts(
@@ -134,6 +135,7 @@ def main() -> None:
                 containers=survey_network.containers(),
                 flows=listeners.flows(),
                 links=links,
+                foreign_links=listeners.foreign_links(run),
                 firewalls=survey_network.firewalls(),
             ),
         )

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 LEFT_OUT = {
     "/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp",  # noqa: S108
-    "/var/backups", "/var/cache", "/var/log", "/var/lib/apt", "/var/lib/dpkg", "/var/lib/systemd",
+    "/var/backups", "/var/cache", "/var/log", "/var/lib/apt", "/var/lib/dpkg", "/var/lib/systemd", "/var/lib/ucf",
     "/etc/ld.so.cache", "/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-",
     "/etc/subuid-", "/etc/subgid-",
 }  # fmt: skip

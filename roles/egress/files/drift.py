@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, "/usr/lib/airlock/airlock.pyz")
 
 from airlock import canonical, nft_table
-from airlock.commands import MISSING
+from airlock.commands import run_here
 from airlock.errors import AirlockError
 from airlock.files import write_atomic
 
@@ -20,19 +19,10 @@ REPORT = "/run/airlock/drift-egress.json"
 SETTLE_S = 5
 
 
-def run(command: list[str]) -> tuple[int, str]:
-    """Run a command as the library wants it run."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as exc:
-        return MISSING, f"{command[0]}: {exc.strerror}"
-    return done.returncode, done.stderr if done.returncode else done.stdout
-
-
 def drift() -> str:
     """Return in a sentence what is wrong, "" for nothing."""
     try:
-        return nft_table.drift(run, RULES)
+        return nft_table.drift(run_here, RULES)
     except AirlockError as exc:
         return str(exc)
 

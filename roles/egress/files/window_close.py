@@ -7,30 +7,20 @@ how the window ended for the controller, should it come back.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, "/usr/lib/airlock/airlock.pyz")
 
-from airlock.commands import MISSING
+from airlock.commands import run_here
 from airlock.errors import AirlockError
 from airlock.windows_host import Host
-
-
-def run(command: list[str]) -> tuple[int, str]:
-    """Run a command as the library wants it run."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as exc:
-        return MISSING, f"{command[0]}: {exc.strerror}"
-    return done.returncode, done.stderr if done.returncode else done.stdout
 
 
 def main() -> int:
     """Close it and return the exit status."""
     try:
-        was_open = Host(run).close(int(time.time()))
+        was_open = Host(run_here).close(int(time.time()))
     except (AirlockError, OSError) as exc:
         print(exc, file=sys.stderr)
         return 1

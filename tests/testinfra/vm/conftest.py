@@ -81,7 +81,7 @@ class Machine:
     def boots(self) -> None:
         """Turn it on and wait until it answers on its VLAN."""
         self.power("start")
-        assert self.waits(lambda: self.answers(f"{self.vlan}.10"), 240)
+        assert self.waits(lambda: self.answers(f"{self.vlan}.10"), 420)
 
     def wire(self, *expression: str, since: float = 0.0) -> list[str]:
         """Return the recorded frames that match an expression of pcap-filter(7), a line each."""

@@ -201,6 +201,43 @@ def test_far_ends_of_wireguard_are_read_from_wg() -> None:
     assert found.peers == ((ipaddress.ip_address("2001:db8::7"), 51820),)
 
 
+@pytest.mark.parametrize(
+    ("found", "names"),
+    [
+        ({"links": [link("macvlan0", "macvlan")]}, ["macvlan:macvlan0"]),
+        ({"foreign_links": [link("eth0", "ipvlan")]}, ["ipvlan:eth0"]),
+        ({"foreign_links": [link("enp3s0")]}, ["hardware:enp3s0"]),
+        ({"foreign_links": [link("eth0", "veth"), link("sit0", "sit")]}, []),
+        ({"links": [link("enp3s0")]}, []),
+    ],
+)
+def test_what_stands_on_the_wire_beside_the_rules_is_named(
+    found: dict[str, Any], names: list[str]
+) -> None:
+    assert cut(**found) == names
+
+
+def test_links_of_other_namespaces_are_read_once_each(tmp_path: Path) -> None:
+    for process, namespace in {
+        "self": "net:[1]",
+        "7": "net:[1]",
+        "8": "net:[2]",
+        "9": "net:[2]",
+    }.items():
+        (tmp_path / "proc" / process / "ns").mkdir(parents=True)
+        (tmp_path / "proc" / process / "ns" / "net").symlink_to(namespace)
+    (tmp_path / "proc" / "10" / "ns").mkdir(parents=True)  # ended while it was looked at
+    asked = []
+
+    def run(command: list[str]) -> tuple[int, str]:
+        asked.append(command[1])
+        told = {"ifname": "eth0", "flags": [], "linkinfo": {"info_kind": "macvlan"}}
+        return 0, json.dumps([{"ifname": "lo", "flags": []}, told])
+
+    assert listeners.foreign_links(run, str(tmp_path)) == [link("eth0", "macvlan", up=False)]
+    assert asked == [f"--net={tmp_path}/proc/8/ns/net"]
+
+
 def test_a_container_whose_ports_are_allowed_is_kept() -> None:
     rules = policy(allow_inbound=[{"protocol": "tcp", "port": 8096, "from": ["192.0.2.0/24"]}])
     assert cut(rules=rules, containers=[container(running=True)]) == []
