@@ -82,10 +82,17 @@ def parse(
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        keys = [key for key, _value in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise AirlockError(f"the key {twice!r} appears twice in one object.")
+        raise AirlockError(f"the key {_twice(pairs)!r} appears twice in one object.")
     return result
+
+
+def _twice(pairs: list[tuple[str, Any]]) -> str:
+    seen: set[str] = set()
+    for key, _value in pairs:
+        if key in seen:
+            break
+        seen.add(key)
+    return key
 
 
 def _refuse_float(text: str) -> Any:

@@ -5,41 +5,22 @@
 
 from __future__ import annotations
 
-import ipaddress
-import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .commands import Run
-from .errors import AirlockError
-from .nft_fields import Address
+from .links import GUEST_PORTS, Link, wired_bridges
+from .nft_fields import Address, plain
 from .nft_policy import Policy
 from .survey_listeners import decode_address
 
 _ESTABLISHED = "01"  # include/net/tcp_states.h
 _DHCP_SERVER, _DHCP_CLIENT = 67, 68  # RFC 2131, section 4.1
-_TUNNELS = frozenset(
-    {
-        *("wireguard", "tun", "ppp", "vxlan", "geneve", "xfrm", "vti", "vti6"),
-        *("gre", "gretap", "ip6gre", "ip6gretap", "ipip", "ip6tnl", "sit"),
-    }
-)
 # Their frames join the wire below every hook that the rules have (ip-link(8)).
 _BESIDE = frozenset({"macvlan", "macvtap", "ipvlan", "ipvtap"})
-_MAX_NAMESPACES = 64
 # Moves to the new port by itself when the port of the gateway changes.
 _OWN_UNIT = "airlock-edge.service"
-_GUEST_PORTS = frozenset({"veth", "tun"})
-# Where systemd-networkd, NetworkManager and dhclient keep what they were given, and how they call the giver.
-_LEASES = (
-    "run/systemd/netif/leases/*",
-    "var/lib/NetworkManager/*.lease",
-    "var/lib/dhcp/*.leases",
-)
-_LEASE_SERVER = re.compile(r"(?:\bSERVER_ADDRESS=|\bdhcp-server-identifier )([0-9.]+)")
 
 
 @dataclass(frozen=True)
@@ -49,29 +30,6 @@ class Flow:
     address: Address
     port: int
     peer: Address
-
-
-@dataclass(frozen=True)
-class Link:
-    """A network interface; ``kind`` as ip-link(8) names it, "" for hardware.
-
-    ``leased`` is its address if it came by DHCP, from ``lease_server`` if that is known; ``peers``
-    are the far ends of a WireGuard tunnel.
-    """
-
-    name: str
-    kind: str
-    up: bool
-    bridge: str
-    addresses: tuple[str, ...]
-    leased: str
-    lease_server: str = ""
-    peers: tuple[tuple[Address, int], ...] = ()
-
-    @property
-    def is_tunnel(self) -> bool:
-        """Does it carry packets somewhere else? Taps of virtual machines are ports of a bridge."""
-        return self.kind in _TUNNELS and self.up and not self.bridge
 
 
 @dataclass(frozen=True)
@@ -104,47 +62,10 @@ def flows(root: str = "/") -> list[Flow]:
         for line in path.read_text().splitlines()[1:] if path.exists() else []:
             fields = line.split()
             address, port = decode_address(fields[1])
-            peer = _plain(decode_address(fields[2])[0])
+            peer = plain(decode_address(fields[2])[0])
             if fields[3] == _ESTABLISHED and not peer.is_loopback:
-                found.append(Flow(_plain(address), port, peer))
+                found.append(Flow(plain(address), port, peer))
     return found
-
-
-def links(run: Run, root: str = "/") -> list[Link]:
-    """Return the network interfaces of the host but lo, as ip-address(8) tells. Raises AirlockError."""
-    status, output = run(["ip", "-json", "-details", "address", "show"])
-    if status != 0:
-        raise AirlockError.refuse(
-            "the network interfaces cannot be listed", found=output.strip(), where="ip address show"
-        )
-    entries = [entry for entry in json.loads(output) if entry["ifname"] != "lo"]
-    wireguard = any(_kind(entry) == "wireguard" for entry in entries)
-    peers = _endpoints(run) if wireguard else {}
-    return [_link(entry, root, tuple(peers.get(entry["ifname"], ()))) for entry in entries]
-
-
-def foreign_links(run: Run, root: str = "/") -> list[Link]:
-    """Return the network interfaces but lo in the network namespaces of other processes.
-
-    Of 64 namespaces at most, and none of those that cannot be entered: a process may end at any time.
-    """
-    seen = {_namespace(Path(root, "proc/self"))}
-    found = []
-    for process in sorted(Path(root, "proc").glob("[0-9]*")):
-        namespace = _namespace(process)
-        if not namespace or namespace in seen or len(seen) > _MAX_NAMESPACES:
-            continue
-        seen.add(namespace)
-        enter = ["nsenter", f"--net={process}/ns/net", "ip", "-json", "-details", "link", "show"]
-        status, output = run(enter)
-        entries = json.loads(output) if status == 0 and output.strip() else []
-        found += [_link(entry, root, ()) for entry in entries if entry["ifname"] != "lo"]
-    return found
-
-
-def wired_bridges(found: Sequence[Link]) -> set[str]:
-    """Return the bridges with a port that is not a guest's: whoever is behind them is on that wire."""
-    return {link.bridge for link in found if link.bridge and link.kind not in _GUEST_PORTS}
 
 
 def cuts(policy: Policy, facts: Facts) -> list[Cut]:
@@ -169,74 +90,12 @@ def way_in(policy: Policy, address: str, port: int) -> list[str]:
             f"The controller is connected to port {port} of this host and the rules admit SSH on "
             f"port {policy.ssh_port} only; set egress_ssh_port to {port}."
         ]
-    if policy.is_admin(_plain(address)):
+    if policy.is_admin(plain(address)):
         return []
     return [
         f"The rules would lock you out: the controller reaches this host from {address}, which is in "
         f"none of airlock_admin_networks; add {address} or its network there."
     ]
-
-
-def _plain(text: str) -> Address:
-    address = ipaddress.ip_address(text.partition("%")[0])
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
-
-
-def _namespace(process: Path) -> str:
-    try:
-        return str((process / "ns/net").readlink())
-    except OSError:
-        return ""
-
-
-def _kind(entry: Mapping[str, Any]) -> str:
-    fallback = "ppp" if entry.get("link_type") == "ppp" else ""
-    return str(entry.get("linkinfo", {}).get("info_kind", fallback))
-
-
-def _link(entry: Mapping[str, Any], root: str, peers: tuple[tuple[Address, int], ...]) -> Link:
-    addresses = [
-        info
-        for info in entry.get("addr_info", [])
-        if info.get("local") and info["scope"] == "global"
-    ]
-    leases = [
-        info["local"] for info in addresses if info["family"] == "inet" and info.get("dynamic")
-    ]
-    return Link(
-        name=entry["ifname"],
-        kind=_kind(entry),
-        up="UP" in entry["flags"],
-        bridge=entry.get("master", ""),
-        addresses=tuple(info["local"] for info in addresses),
-        leased=leases[0] if leases else "",
-        lease_server=_lease_server(root, leases[0]) if leases else "",
-        peers=peers,
-    )
-
-
-def _endpoints(run: Run) -> dict[str, list[tuple[Address, int]]]:
-    """Return the far ends of WireGuard tunnels by interface (wg(8), show)."""
-    status, output = run(["wg", "show", "all", "endpoints"])
-    found: dict[str, list[tuple[Address, int]]] = {}
-    for line in output.splitlines() if status == 0 else []:
-        name, _key, endpoint = line.split("\t")
-        address, _colon, port = endpoint.rpartition(":")
-        if port.isdigit():  # otherwise "(none)"
-            found.setdefault(name, []).append((_plain(address.strip("[]")), int(port)))
-    return found
-
-
-def _lease_server(root: str, address: str) -> str:
-    """Return who gave ``address`` away, "" when no client has written it down."""
-    for pattern in _LEASES:
-        for path in sorted(Path(root).glob(pattern)):
-            text = path.read_text("utf-8", "replace")
-            servers = _LEASE_SERVER.findall(text)
-            if servers and re.search(rf"\b{re.escape(address)}\b", text):
-                return str(servers[-1])
-    return ""
 
 
 def _listeners(policy: Policy, listeners: Sequence[Mapping[str, Any]]) -> Iterable[Cut]:
@@ -332,7 +191,7 @@ def _bridges(policy: Policy, links: Sequence[Link]) -> Iterable[Cut]:
         kinds = [port.kind for port in links if port.bridge == link.name]
         if link.kind != "bridge" or link.name in known:
             continue
-        if kinds and not _GUEST_PORTS.intersection(kinds):
+        if kinds and not GUEST_PORTS.intersection(kinds):
             continue
         name = f"bridge:{link.name}"
         if link.name in wired_bridges(links):

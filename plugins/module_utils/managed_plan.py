@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,8 +94,8 @@ class Plan:
 
         What was placed before a failure is ours all the same, and stands in the record.
         """
+        before = self._announce(record_path) if self.state == "present" and not check else b""
         record = Record.load(record_path)
-        before = record.to_bytes()
         manager = Manager(self.role, record, run, check=check)
         try:
             if self.state == "absent":
@@ -105,6 +106,23 @@ class Plan:
         finally:
             if not check and record.to_bytes() != before:
                 record.save(record_path)
+
+    def _announce(self, record_path: str) -> bytes:
+        """Claim what is about to be made; return the record as it is stored now.
+
+        Whenever the power goes, nothing of ours is on the host without an owner.
+        """
+        record = Record.load(record_path)
+        before = record.to_bytes()
+        for directory in self.directories:
+            if not os.path.lexists(directory.path):
+                record.claim(self.role, "directories", directory.path, purge=directory.purge)
+        for file in self.files:
+            if not os.path.lexists(file.path) and record.owner_of("files", file.path) is None:
+                record.claim(self.role, "files", file.path)
+        if record.to_bytes() != before:
+            record.save(record_path)
+        return record.to_bytes()
 
 
 def _file(entry: Mapping[str, Any]) -> File:

@@ -109,3 +109,10 @@ def account(value: Any, where: str) -> str:
             "releases, gatekeeper and edge open no connection", found=value, where=where
         )
     return value
+
+
+def plain(text: str) -> Address:
+    """Return the address without a zone, and as IPv4 when it is IPv4 in IPv6's clothes (RFC 4291, 2.5.5.2)."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address

@@ -50,10 +50,12 @@ def install(
     plan = _steps(_apt(run, "--simulate", "install", *missing), "Inst")
     pinned = [f"{name}={versions[name]}" for name in plan if name in versions]
     free = [name for name in missing if name not in versions]
-    _apt(run, "install", *pinned, *free)
-    brought = {name: version for name, version in installed(run).items() if name not in before}
-    for name, version in brought.items():
-        record.claim(role, "packages", name, version=version)
+    try:
+        _apt(run, "install", *pinned, *free)
+    finally:  # what an interrupted installation has unpacked is ours all the same
+        brought = {name: version for name, version in installed(run).items() if name not in before}
+        for name, version in brought.items():
+            record.claim(role, "packages", name, version=version)
     return [f"{name} {version}: installed" for name, version in sorted(brought.items())]
 
 

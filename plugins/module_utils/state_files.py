@@ -92,8 +92,9 @@ HASHED_ALTHOUGH_PRIVATE = (
 """Who may get in is no secret and worth a digest, whatever the mode of the file."""
 
 MAX_HASHED = 64 * 1024 * 1024
-"""Bytes; of a larger file the size is recorded instead of a digest."""
+"""Bytes; of a larger file the size is recorded instead of a digest, unless it is one of ours."""
 
+_OURS = ("/opt/airlock/", "/usr/lib/airlock/")
 _PACKAGE_LISTS = "/var/lib/dpkg/info"
 _MERGED = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
 
@@ -105,7 +106,7 @@ def collect(
 
     Facts: ``type`` (file, link, directory, other), ``mode`` (octal text), ``owner``,
     ``group``; of a link ``target``; of a file ``sha256`` (null when it is not compared or
-    others may not read it) or, above MAX_HASHED, ``size`` in bytes. ``exclude`` holds more
+    others may not read it) or, above MAX_HASHED in a place that is not ours, ``size`` in bytes. ``exclude`` holds more
     glob patterns to leave out. Raises OSError.
     """
     walker = _Walker(root, owners, groups, exclude)
@@ -196,7 +197,7 @@ class _Walker:
     def _content(self, path: str, size: int, readable: bool) -> dict[str, Any]:
         if self._content_free(path) or not (readable or self._hashed_anyway(path)):
             return {"sha256": None}
-        if size > MAX_HASHED:
+        if size > MAX_HASHED and not path.startswith(_OURS):
             return {"size": size}
         return {"sha256": sha256_file(self.real(path)) if size else _EMPTY}
 

@@ -92,6 +92,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.homelab.airlock.plugins.module_utils import (
     commands,
+    links,
     listeners,
     nft_policy,
     survey_listeners,
@@ -127,15 +128,15 @@ def main() -> None:
     try:
         policy = nft_policy.build(module.params["policy"])
         run = commands.runner(module)
-        links = listeners.links(run)
+        found_links = links.links(run)
         found = listeners.cuts(
             policy,
             listeners.Facts(
                 listeners=survey_listeners.listeners(),
                 containers=survey_network.containers(),
                 flows=listeners.flows(),
-                links=links,
-                foreign_links=listeners.foreign_links(run),
+                links=found_links,
+                foreign_links=links.foreign_links(run),
                 firewalls=survey_network.firewalls(),
             ),
         )
@@ -151,7 +152,7 @@ def main() -> None:
         refusals=refusals,
         controller=controller,
         uids=uids,
-        bridges=sorted(set(policy.bridges()) - listeners.wired_bridges(links)),
+        bridges=sorted(set(policy.bridges()) - links.wired_bridges(found_links)),
         cuts=[
             {
                 "name": cut.name,

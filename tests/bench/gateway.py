@@ -114,7 +114,13 @@ def make_key(base: Path) -> str:
     (config / "slots.json").write_text(
         '{"services":{"chat":{"current":"chat-1","previous":null,"mode":"chat"}}}'
     )
-    limits = {"max_concurrent": 64, "body_timeout": 30, "idle_timeout": 60, "drain_timeout": 1}
+    limits = {
+        "max_concurrent": 64,
+        "max_concurrent_per_key": 64,
+        "body_timeout": 30,
+        "idle_timeout": 60,
+        "drain_timeout": 1,
+    }
     (config / "settings.json").write_text(json.dumps(limits))
     shutil.copy(ROLE / "files/routes.json", config)
     return text

@@ -28,7 +28,13 @@ from ansible_collections.homelab.airlock.plugins.plugin_utils import zipapp
 
 ROOT = Path(__file__).parents[3]
 FILES = ROOT / "roles/gateway/files"
-SETTINGS = {"max_concurrent": 4, "body_timeout": 1, "idle_timeout": 2, "drain_timeout": 5}
+SETTINGS = {
+    "max_concurrent": 4,
+    "max_concurrent_per_key": 3,
+    "body_timeout": 1,
+    "idle_timeout": 2,
+    "drain_timeout": 5,
+}
 # What systemd does between fork and exec (sd_listen_fds(3)).
 _HAND_OVER = """
 import os, resource, sys
@@ -89,7 +95,10 @@ class Runtime:
 
 
 def reply(handler: BaseHTTPRequestHandler, document: Any, status: int = 200) -> None:
-    data = json.dumps(document).encode()
+    reply_raw(handler, json.dumps(document).encode(), status)
+
+
+def reply_raw(handler: BaseHTTPRequestHandler, data: bytes, status: int) -> None:
     handler.send_response(status)
     handler.send_header("Content-Type", "application/json")
     handler.send_header("Content-Length", str(len(data)))
@@ -110,7 +119,10 @@ def send_chunk(handler: BaseHTTPRequestHandler, data: bytes) -> None:
 
 
 class House:
-    """A gatekeeper with its files. ``key`` opens ``chat`` and ``embed``, ``other`` only ``embed``."""
+    """A gatekeeper with its files.
+
+    ``key`` opens ``chat`` and ``embed``, ``other`` only ``embed``, ``third`` only ``chat``.
+    """
 
     def __init__(self, base: Path):
         self.base = base
@@ -130,11 +142,12 @@ class House:
         now = datetime.now(timezone.utc)
         self.key, self.record = api_keys.generate("alice", ["chat", "embed"], days=1, now=now)
         self.other, self.other_record = api_keys.generate("bob", ["embed"], days=1, now=now)
+        self.third, third_record = api_keys.generate("dora", ["chat"], days=1, now=now)
         self.expired, expired_record = api_keys.generate(
             "carol", ["chat"], days=1, now=now - timedelta(days=2)
         )
         self.place("settings.json", SETTINGS)
-        self.place_keys(self.record, self.other_record, expired_record)
+        self.place_keys(self.record, self.other_record, third_record, expired_record)
         self.place_slots("chat-1")
         self.runtime = Runtime(base / "run/chat-1/http.sock")
         self.process: subprocess.Popen[str] | None = None

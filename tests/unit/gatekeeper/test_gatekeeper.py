@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import SETTINGS, House, Runtime, begin_stream, eventually, reply, send_chunk
+from .conftest import (
+    SETTINGS,
+    House,
+    Runtime,
+    begin_stream,
+    eventually,
+    reply,
+    reply_raw,
+    send_chunk,
+)
 
 EVENT = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n'
 USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 5}}
@@ -387,11 +396,17 @@ def test_more_than_the_allowed_number_of_requests_wait_outside(house: House) -> 
         reply(handler, {})
 
     house.runtime.behave = behave
-    threads = [threading.Thread(target=house.chat) for _one in range(SETTINGS["max_concurrent"])]
+    share = SETTINGS["max_concurrent_per_key"]
+    threads = [threading.Thread(target=house.chat) for _one in range(share)]
     for thread in threads:
         thread.start()
+    assert eventually(lambda: len(house.runtime.requests) == share)
+    assert code(house.chat()) == (429, "key_busy")
+    assert code(house.chat(key=house.other)) == (404, "model_not_found")  # there is room for bob
+    threads.append(threading.Thread(target=house.chat, kwargs={"key": house.third}))
+    threads[-1].start()
     assert eventually(lambda: len(house.runtime.requests) == SETTINGS["max_concurrent"])
-    assert code(house.chat()) == (429, "busy")
+    assert code(house.chat(key=house.third)) == (429, "busy")
     assert house.ask("GET", "/health")[0] == 200
     release.set()
     for thread in threads:
@@ -422,6 +437,50 @@ def test_stopping_lets_a_stream_finish_and_new_clients_wait_for_the_next_process
     go_on.set()
     assert response.read().endswith(b"data: [DONE]\n\n")
     assert old.wait(10) == 0
+
+
+def test_what_outlives_the_drain_is_broken_off_and_written_down(cold_house: House) -> None:
+    cold_house.place("settings.json", {**SETTINGS, "drain_timeout": 1, "idle_timeout": 60})
+    cold_house.start()
+    end = threading.Event()
+
+    def behave(handler: BaseHTTPRequestHandler) -> None:
+        begin_stream(handler)
+        send_chunk(handler, EVENT)
+        end.wait(20)
+
+    cold_house.runtime.behave = behave
+    response = cold_house.stream()
+    assert response.readline()
+    began = time.monotonic()
+    cold_house.stop()
+    assert time.monotonic() - began < 5
+    end.set()
+    [entry] = cold_house.entries()
+    assert (entry["status"], entry["reason"]) == (200, "gateway_stopped")
+    assert entry["response_bytes"] > 0
+
+
+def test_an_upload_that_breaks_off_is_the_clients_doing(house: House) -> None:
+    connection = house.connect()
+    connection.putrequest("POST", "/v1/chat/completions")
+    for name, value in {
+        "Content-Type": "application/json",
+        "Content-Length": "90000",
+        "x-api-key": house.key,
+    }.items():
+        connection.putheader(name, value)
+    connection.endheaders(b"{" + b" " * 20_000)
+    connection.close()
+    assert eventually(lambda: house.audit.exists() and house.entries())
+    assert house.entries()[0]["reason"] == "client_gone"
+    assert house.stop() == ""
+
+
+def test_an_answer_that_nobody_expected_leaves_its_line(house: House) -> None:
+    house.runtime.behave = lambda handler: reply_raw(handler, b"[" * 60_000, 400)
+    assert code(house.chat()) == (400, "backend_refused")
+    assert house.entries()[0]["reason"] == "backend_refused"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-_RESERVE_BYTES = 1024 * 1024
+# What is left to the rest of the host: the smaller of the two.
+_RESERVE_BYTES = 1024**3
+_RESERVE_SHARE = 20
 _TAIL_BYTES = 64 * 1024
 
 
@@ -65,7 +67,9 @@ class Trail:
             room = os.fstatvfs(self._descriptor)
         except OSError as exc:
             raise AuditError(str(exc)) from exc
-        if room.f_bavail * room.f_frsize < _RESERVE_BYTES:
+        if room.f_bavail * room.f_frsize < min(
+            _RESERVE_BYTES, room.f_blocks * room.f_frsize // _RESERVE_SHARE
+        ):
             raise AuditError(f"{self._path}: the disk is full")
         while self._owed:
             self._append(self._owed[0])

@@ -26,6 +26,7 @@ class Settings:
     """Limits; times in whole seconds."""
 
     max_concurrent: int
+    max_concurrent_per_key: int
     body_timeout: int
     idle_timeout: int
     drain_timeout: int

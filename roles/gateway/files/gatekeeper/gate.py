@@ -6,15 +6,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ipaddress
-import json
 import secrets
 import sys
-from collections.abc import Coroutine
+from collections import Counter
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import answers
+import bodies
 from aiohttp import web
 from airlock import api_keys, request_policy
 from airlock.errors import AirlockError
@@ -25,9 +27,8 @@ from config import Followed, Settings, Slot
 from upstream import Runtimes
 
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
-_MAX_ERROR_BYTES = 64 * 1024
-_MAX_ERROR_TEXT = 500
 _GONE_POLL_SECONDS = 0.2
+_STOP_SECONDS = 5
 _CLIENT_GONE = 499  # the status that nginx made customary for it; never sent
 _KEY_REFUSALS = {
     api_keys.UNKNOWN: ("unknown_key", "This API key is not known."),
@@ -58,12 +59,14 @@ class Gate:
         self._runtimes = runtimes
         self._trail = trail
         self._settings = settings
-        self._in_flight = 0
+        self._in_flight: set[asyncio.Task[Any]] = set()
+        self._turns: Counter[str] = Counter()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; every path out of here has written its audit line."""
         entry = Entry(secrets.token_hex(8), request.method[:16], client=_client(request))
-        self._in_flight += 1
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._in_flight.add(task)
         response: web.StreamResponse | None = None
         try:
             self._trail.ready()
@@ -72,6 +75,8 @@ class Gate:
             response = answers.refused(exc, entry)
         except ClientGone:
             entry.status, entry.reason = _CLIENT_GONE, "client_gone"
+        except asyncio.CancelledError:  # it has outlived the drain
+            entry.status, entry.reason = entry.status or 503, "gateway_stopped"
         except AuditError as exc:
             return answers.unaudited(exc, entry)
         except (AirlockError, OSError) as exc:
@@ -80,12 +85,23 @@ class Gate:
             response = answers.refused(
                 Refusal(503, "not_configured", "The gateway is not configured."), entry
             )
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it leaves its line
+            print(f"gatekeeper: {type(exc).__name__}: {exc}", file=sys.stderr, flush=True)
+            response = answers.refused(
+                Refusal(500, "internal", "The gateway failed on this request."), entry
+            )
         finally:
-            self._in_flight -= 1
+            self._in_flight.discard(task)
         return self._finish(request, entry, response)
 
     async def drain(self, seconds: float) -> None:
-        """Wait until no request is in flight, at most ``seconds``."""
+        """Wait until no request is in flight; those that are after ``seconds`` are broken off."""
+        await self._idle(seconds)
+        for task in self._in_flight:
+            task.cancel()
+        await self._idle(_STOP_SECONDS)
+
+    async def _idle(self, seconds: float) -> None:
         deadline = asyncio.get_running_loop().time() + seconds
         while self._in_flight and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.05)
@@ -103,9 +119,18 @@ class Gate:
             return answers.document(
                 200, answers.models(name for name, slot in slots.items() if slot), entry
             )
-        if self._in_flight > self._settings.max_concurrent:
-            raise Refusal(429, "busy", "The gateway serves as many requests as it may; try again.")
-        body = request_policy.read_body(await self._receive(request, entry), route)
+        with self._turn(record.id):
+            body = request_policy.read_body(await self._receive(request, entry), route)
+            return await self._dispatch(request, entry, route, slots, body)
+
+    async def _dispatch(
+        self,
+        request: web.BaseRequest,
+        entry: Entry,
+        route: Route,
+        slots: dict[str, Slot | None],
+        body: dict[str, Any],
+    ) -> web.StreamResponse:
         slot = slots.get(body["model"])
         if slot is None:
             raise Refusal(404, "model_not_found", "There is no such model for this key.", "model")
@@ -115,6 +140,19 @@ class Gate:
                 400, "wrong_mode", f"The model does not serve {route.path}; it is for {slot.mode}."
             )
         return await self._forward(request, entry, route, slot, body)
+
+    @contextmanager
+    def _turn(self, key: str) -> Iterator[None]:
+        """Count a request of ``key`` while it is served: nobody may have it all. Raises Refusal."""
+        if self._turns.total() >= self._settings.max_concurrent:
+            raise Refusal(429, "busy", "The gateway serves as many requests as it may; try again.")
+        if self._turns[key] >= self._settings.max_concurrent_per_key:
+            raise Refusal(429, "key_busy", "This key has as many requests as it may; try again.")
+        self._turns[key] += 1
+        try:
+            yield
+        finally:
+            self._turns[key] -= 1
 
     def _authenticate(self, request: web.BaseRequest, entry: Entry) -> api_keys.KeyRecord:
         text = request_policy.credential(request.headers.items())
@@ -132,9 +170,11 @@ class Gate:
             raise Refusal(415, "unsupported_media", "The body must be plain application/json.")
         data = bytearray()
         try:
-            await asyncio.wait_for(_read(request, data), self._settings.body_timeout)
+            await asyncio.wait_for(bodies.receive(request, data), self._settings.body_timeout)
         except asyncio.TimeoutError as exc:
             raise Refusal(408, "body_timeout", "The body did not arrive in time.") from exc
+        except OSError as exc:
+            raise ClientGone from exc
         finally:
             entry.prompt_bytes = len(data)
             entry.prompt_sha256 = hashlib.sha256(data).hexdigest()
@@ -155,7 +195,7 @@ class Gate:
         try:
             async with self._runtimes.post(slot.release, route.upstream, payload) as answer:
                 if answer.status != 200:
-                    raise await _backend_refusal(answer)
+                    raise await bodies.refusal(answer)
                 if answer.content_type == "text/event-stream":
                     return await self._stream(request, entry, answer, tokens)
                 return await self._document(entry, answer, tokens)
@@ -166,7 +206,7 @@ class Gate:
         self, entry: Entry, answer: aiohttp.ClientResponse, tokens: Tokens
     ) -> web.Response:
         try:
-            data = await _read_answer(answer, _MAX_ANSWER_BYTES)
+            data = await bodies.whole(answer, _MAX_ANSWER_BYTES)
             data = clean_document(data, tokens, max_bytes=_MAX_ANSWER_BYTES)
         except AirlockError as exc:
             raise Refusal(502, "backend_broken", "The service gave no valid answer.") from exc
@@ -240,38 +280,6 @@ async def _unless_gone(
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
-
-
-async def _read(request: web.BaseRequest, into: bytearray) -> None:
-    async for chunk in request.content.iter_any():
-        into += chunk
-        if len(into) > request_policy.MAX_BODY_BYTES:
-            raise Refusal(
-                413,
-                "body_too_large",
-                f"The body is larger than {request_policy.MAX_BODY_BYTES} bytes.",
-            )
-
-
-async def _read_answer(answer: aiohttp.ClientResponse, limit: int) -> bytes:
-    data = bytearray()
-    async for chunk in answer.content.iter_any():
-        data += chunk
-        if len(data) > limit:
-            raise AirlockError("the backend's answer is too large.")
-    return bytes(data)
-
-
-async def _backend_refusal(answer: aiohttp.ClientResponse) -> Refusal:
-    if answer.status == 503:
-        return Refusal(503, "backend_unavailable", "The service is still loading its model.")
-    if not 400 <= answer.status < 500:
-        return Refusal(502, "backend_broken", "The service failed on this request.")
-    try:
-        message = json.loads(await _read_answer(answer, _MAX_ERROR_BYTES))["error"]["message"]
-    except (AirlockError, ValueError, KeyError, TypeError):
-        message = "The service refused this request."
-    return Refusal(400, "backend_refused", str(message)[:_MAX_ERROR_TEXT])
 
 
 def _client(request: web.BaseRequest) -> str | None:

@@ -34,8 +34,8 @@ def test_a_key_holds_256_random_bits_and_its_record_only_their_digest() -> None:
 @pytest.mark.parametrize(
     ("offset", "state"),
     [
-        (timedelta(seconds=-1), api_keys.NOT_YET),
-        (timedelta(0), api_keys.OK),
+        (timedelta(minutes=-5, seconds=-1), api_keys.NOT_YET),
+        (timedelta(minutes=-5), api_keys.OK),  # the clocks of two machines differ
         (timedelta(days=30, seconds=-1), api_keys.OK),
         (timedelta(days=30), api_keys.EXPIRED),
     ],

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 import pytest
 from hypothesis import given
@@ -30,6 +31,14 @@ def test_order_of_keys_does_not_matter() -> None:
     assert canonical.digest({"b": 1, "a": [True, None]}) == canonical.digest(
         {"a": [True, None], "b": 1}
     )
+
+
+def test_looking_for_the_key_that_appears_twice_takes_no_time() -> None:
+    keys = ",".join(f'"{number}":0' for number in range(80_000))
+    began = time.process_time()
+    with pytest.raises(AirlockError, match="'79999' appears twice"):
+        canonical.loads(f'{{{keys},"79999":0}}'.encode())
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.homelab.airlock.plugins.module_utils import listeners, nft_policy
+from ansible_collections.homelab.airlock.plugins.module_utils import links, listeners, nft_policy
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
-from ansible_collections.homelab.airlock.plugins.module_utils.listeners import Facts, Flow, Link
+from ansible_collections.homelab.airlock.plugins.module_utils.links import Link
+from ansible_collections.homelab.airlock.plugins.module_utils.listeners import Facts, Flow
 
 ADMIN, CLIENT, STRANGER = "192.0.2.1", "192.0.2.77", "198.51.100.7"
 
@@ -157,7 +158,7 @@ def test_guests_on_the_wire_are_told_apart() -> None:
         link("eth0", bridge="vmbr0"),
         link("tap0", "tun", bridge="vmbr0"),
     ]
-    assert listeners.wired_bridges(found) == {"vmbr0"}
+    assert links.wired_bridges(found) == {"vmbr0"}
     assert "beside its rules and not behind them" in sentences(links=found)
 
 
@@ -185,7 +186,7 @@ def test_who_gave_a_lease_away_is_read_from_the_client(
     (tmp_path / path).write_text(lease)
     info = {"family": "inet", "local": "192.0.2.10", "scope": "global", "dynamic": True}
     told = [{"ifname": "eth0", "flags": ["UP"], "addr_info": [info]}]
-    [found] = listeners.links(lambda _command: (0, json.dumps(told)), str(tmp_path))
+    [found] = links.links(lambda _command: (0, json.dumps(told)), str(tmp_path))
     assert found.lease_server == ("" if path.endswith("3") else "192.0.2.254")
 
 
@@ -197,7 +198,7 @@ def test_far_ends_of_wireguard_are_read_from_wg() -> None:
             return 0, json.dumps(told)
         return 0, "wg0\tKEY=\t[2001:db8::7]:51820\nwg0\tKEY=\t(none)\n"
 
-    [found] = listeners.links(run)
+    [found] = links.links(run)
     assert found.peers == ((ipaddress.ip_address("2001:db8::7"), 51820),)
 
 
@@ -234,7 +235,7 @@ def test_links_of_other_namespaces_are_read_once_each(tmp_path: Path) -> None:
         told = {"ifname": "eth0", "flags": [], "linkinfo": {"info_kind": "macvlan"}}
         return 0, json.dumps([{"ifname": "lo", "flags": []}, told])
 
-    assert listeners.foreign_links(run, str(tmp_path)) == [link("eth0", "macvlan", up=False)]
+    assert links.foreign_links(run, str(tmp_path)) == [link("eth0", "macvlan", up=False)]
     assert asked == [f"--net={tmp_path}/proc/8/ns/net"]
 
 
@@ -307,9 +308,9 @@ def test_links_are_read_as_ip_tells_them() -> None:
         },
         {"ifname": "ppp0", "flags": [], "link_type": "ppp", "addr_info": [{}]},
     ]
-    assert listeners.links(lambda _command: (0, json.dumps(told))) == [
+    assert links.links(lambda _command: (0, json.dumps(told))) == [
         link("eth0", bridge="br0", addresses=("192.0.2.10",), leased="192.0.2.10"),
         link("ppp0", "ppp", up=False),
     ]
     with pytest.raises(AirlockError, match="cannot be listed: found no such file"):
-        listeners.links(lambda _command: (127, "no such file"))
+        links.links(lambda _command: (127, "no such file"))

@@ -5,11 +5,13 @@ import grp
 import os
 import pwd
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ansible_collections.homelab.airlock.plugins.module_utils import managed, managed_specs
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
+from ansible_collections.homelab.airlock.plugins.module_utils.managed_plan import Plan
 from ansible_collections.homelab.airlock.plugins.module_utils.ownership import Record
 
 OWNER = pwd.getpwuid(os.getuid()).pw_name
@@ -60,6 +62,24 @@ def test_absent_leaves_what_was_there_before(tmp_path: Path) -> None:
     manager(record).absent()
     assert sorted(os.listdir(tmp_path)) == ["kept"]
     assert record.to_bytes() == Record().to_bytes()
+
+
+def test_what_is_about_to_be_made_has_its_owner_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, seen = str(tmp_path / "owned.json"), []
+    write = managed.write_atomic
+
+    def cut(path: str, *values: Any, **options: Any) -> None:
+        seen.append(Record.load(record).owner_of("files", path))
+        write(path, *values, **options)
+
+    monkeypatch.setattr(managed, "write_atomic", cut)
+    entry = file(tmp_path / "deep" / "a")
+    for _run in range(2):
+        Plan("demo", files=[entry]).carry_out(lambda _command: (0, ""), record_path=record)
+    assert seen == ["demo"]
+    assert Record.load(record).claims("demo", "files")[entry.path]["sha256"]
 
 
 def test_a_foreign_file_is_refused_before_anything_is_touched(tmp_path: Path) -> None:

@@ -64,6 +64,22 @@ def test_what_comes_along_is_ours_and_goes_again() -> None:
     assert not record.claims("demo", "packages")
 
 
+def test_what_an_interrupted_installation_brought_is_ours() -> None:
+    record, apt = Record(), Apt({}, {"proxy": ["lua"], "lua": []})
+
+    def interrupted(command: list[str]) -> tuple[int, str]:
+        status, output = apt(command)
+        return (
+            (100, "E: Broken pipe")
+            if "--simulate" not in command and status == 0 and ("install" in command)
+            else (status, output)
+        )
+
+    with pytest.raises(AirlockError, match="Broken pipe"):
+        packages.install("demo", ["proxy"], record, interrupted, versions={}, mask=[], check=False)
+    assert set(record.claims("demo", "packages")) == {"proxy", "lua"}
+
+
 def test_a_rebuild_pins_dependencies_too() -> None:
     record, apt = Record(), Apt({}, {"proxy": ["lua"], "lua": []})
     install(record, apt, "proxy", lua="0.9", proxy="2.0")

@@ -239,11 +239,13 @@ def test_links_strange_names_and_large_files(root: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(state_files, "MAX_HASHED", 1000)
     (root / "etc/link").symlink_to("/dev/null")
     write(root, "/etc/large", "x" * 1001)
+    write(root, "/opt/airlock/runtimes/demo/large.so", "x" * 1001)
     Path(os.fsdecode(os.fsencode(root) + b"/etc/\xff\nname")).write_text("x")
     os.mkfifo(root / "etc/pipe")
     files = look(root)["state"]["files"]
     assert files["/etc/link"]["target"] == "/dev/null"
     assert files["/etc/large"]["size"] == 1001
     assert "sha256" not in files["/etc/large"]
+    assert len(files["/opt/airlock/runtimes/demo/large.so"]["sha256"]) == 64
     assert "/etc/\\xff\nname" in files
     assert files["/etc/pipe"]["type"] == "other"
