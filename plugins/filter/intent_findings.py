@@ -49,7 +49,8 @@ _value:
 from typing import Any
 
 from ansible_collections.homelab.airlock.plugins.module_utils import intent, manifests
-from ansible_collections.homelab.airlock.plugins.plugin_utils import arguments, site
+from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
+from ansible_collections.homelab.airlock.plugins.plugin_utils import arguments, model_files, site
 from ansible_collections.homelab.airlock.plugins.plugin_utils import roles as known
 
 _SHARED = "airlock_"
@@ -62,17 +63,17 @@ def intent_findings(inputs: dict[str, Any], names: list[str], roles: list[str]) 
     # A value of the wrong kind cannot be looked into any further.
     if found := unknown + arguments.findings(known.options(roles[0]), inputs):
         return found
-    return [
-        *site.check(inputs["airlock_site_dir"]),
-        *manifests.validate_catalog(inputs["airlock_models"]),
-        *intent.check(
-            {
-                name.removeprefix(_SHARED): value
-                for name, value in inputs.items()
-                if name.startswith(_SHARED)
-            }
-        ),
-    ]
+    shared = {
+        name.removeprefix(_SHARED): value
+        for name, value in inputs.items()
+        if name.startswith(_SHARED)
+    }
+    findings = site.check(shared["site_dir"]) + manifests.validate_catalog(shared["models"])
+    try:
+        shared["models"] = model_files.catalog(shared["models"], shared["site_dir"])
+    except AirlockError as exc:
+        findings.append(str(exc))
+    return findings + intent.check(shared)
 
 
 class FilterModule:

@@ -12,7 +12,7 @@ author: homelab.airlock contributors
 description:
   - Returns the models that the services use, each with its manifest and its files. A catalog entry that cannot be used
     and a service without a model are refused.
-positional: services
+positional: services, keep
 options:
   _input:
     description: The catalog of models, as in C(airlock_models).
@@ -22,6 +22,11 @@ options:
     description: Services by name, as in C(airlock_services).
     type: dict
     required: true
+  keep:
+    description: Names of models to return although no service uses them.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -42,8 +47,7 @@ _value:
   elements: dict
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -53,10 +57,12 @@ from ansible_collections.homelab.airlock.plugins.module_utils import manifests a
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
 
 
-def manifests(models: Mapping[str, Any], services: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the models that ``services`` use, in the forms that the modules take."""
+def manifests(
+    models: Mapping[str, Any], services: Mapping[str, Any], keep: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Return the models that ``services`` use and those of ``keep``, in the forms that the modules take."""
     try:
-        return [_model(models, name) for name in library.wanted(models, services)]
+        return [_model(models, name) for name in library.wanted(models, services, keep)]
     except AirlockError as exc:
         raise AnsibleFilterError(str(exc)) from exc
 
@@ -64,7 +70,11 @@ def manifests(models: Mapping[str, Any], services: Mapping[str, Any]) -> list[di
 def _model(models: Mapping[str, Any], name: str) -> dict[str, Any]:
     manifest = library.manifest(models, name)
     sources = {entry["path"]: entry["source"] for entry in models[name]["files"]}
-    contents = {entry.path: asdict(entry.content) for entry in manifest.files}
+    on_host = {path: source["path"] for path, source in sources.items() if source["type"] == "host"}
+    contents = {
+        entry.path: {"sha256": entry.content.sha256, "size": entry.content.size}
+        for entry in manifest.files
+    }
     return {
         "name": name,
         "model": {
@@ -75,13 +85,23 @@ def _model(models: Mapping[str, Any], name: str) -> dict[str, Any]:
             {
                 "name": f"model {name}, {entry.path}",
                 "source": sources[entry.path],
+                "model": name,
                 "model_file": entry.path,
                 **({"checked": entry.checked.document()} if entry.checked else {}),
                 **contents[entry.path],
             }
             for entry in manifest.files
+            if entry.path not in on_host
         ],
-        "pushes": [{"dest": entry.stored, **contents[entry.path]} for entry in manifest.files],
+        "pushes": [
+            {
+                "dest": entry.stored,
+                "model_file": entry.path,
+                **({"found_at": on_host[entry.path]} if entry.path in on_host else {}),
+                **contents[entry.path],
+            }
+            for entry in manifest.files
+        ],
         "manifest": {
             "path": f"{library.MANIFESTS}/{name}.json",
             "content": canonical.dumps(manifest.document()).decode() + "\n",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -31,13 +32,18 @@ class Digest(Protocol):
 
 
 def wrong_digest(
-    subject: str, source: str, expected: str, found: str, fix: str = _SUSPECT
+    subject: str,
+    source: str,
+    expected: str,
+    found: str,
+    fix: str = _SUSPECT,
+    kind: str = "sha256",
 ) -> AirlockError:
     """Build the refusal of a content that is not the approved one."""
     return AirlockError.refuse(
         f"the content from {source} is not the one that the catalog approves",
-        expected=f"sha256 {expected}",
-        found=f"sha256 {found}",
+        expected=f"{kind} {expected}",
+        found=f"{kind} {found}",
         where=subject,
         fix=fix,
     )
@@ -52,15 +58,16 @@ def copy_verified(
     origin: str,
     mode: int = 0o600,
     fix: str = _SUSPECT,
-) -> None:
-    """Stream ``source`` into the new file ``path`` while hashing it.
+) -> Content:
+    """Stream ``source`` into the new file ``path`` while hashing it; return what it became.
 
     ``path`` is removed again unless it became ``content``. Raises AirlockError, OSError.
     """
     try:
         with open(path, "xb", opener=_opener) as target:
-            _append(source, target, content, subject, origin, fix)
+            found = _append(source, target, content, subject, origin, fix)
             os.fchmod(target.fileno(), mode)
+            return found
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
@@ -71,24 +78,34 @@ OpenAt = Callable[[int], tuple[IO[bytes], int]]
 """Opens a download at a byte offset; returns the stream and the offset that the server granted."""
 
 
-def download(open_at: OpenAt, path: str, content: Content, *, subject: str, origin: str) -> None:
-    """Bring a download to ``path``, going on where an interrupted one stopped.
+def download(open_at: OpenAt, path: str, content: Content, *, subject: str, origin: str) -> Content:
+    """Bring a download to ``path``, going on where an interrupted one stopped; return what it became.
 
     What was transferred stays for the next time only when the transfer broke off; a content that
-    is not the approved one is removed. Raises AirlockError, OSError.
+    is not the approved one is removed, and so is one that filled the disk. Raises AirlockError, OSError.
     """
-    start = os.lstat(path).st_size if os.path.lexists(path) else 0
-    source, granted = open_at(start) if start != content.size else (io.BytesIO(), start)
+    start = part_size(path)
+    complete = content.size and start == content.size
+    source, granted = (io.BytesIO(), start) if complete else open_at(start)
     with source, open(path, "a+b", opener=_opener) as target:
         target.truncate(granted if granted == start else 0)
         target.seek(0)
         try:
-            _append(source, target, content, subject, origin)
+            return _append(source, target, content, subject, origin)
         except Interrupted:
             raise
-        except AirlockError:
-            os.unlink(path)
+        except (AirlockError, OSError) as exc:
+            if isinstance(exc, AirlockError) or exc.errno == errno.ENOSPC:
+                os.unlink(path)
             raise
+
+
+def part_size(path: str) -> int:
+    """Return how many bytes of a download are at ``path``, 0 when there is none."""
+    try:
+        return os.lstat(path).st_size
+    except FileNotFoundError:
+        return 0
 
 
 class Interrupted(AirlockError):
@@ -102,15 +119,21 @@ def _append(
     subject: str,
     origin: str,
     fix: str = _SUSPECT,
-) -> None:
-    hasher: Digest = hashlib.sha256()
+) -> Content:
+    sha256: Digest = hashlib.sha256()
+    hashers = [(sha256, "sha256", content.sha256)]
+    if content.git_sha1:
+        git = hashlib.sha1(b"blob %d\0" % content.size, usedforsecurity=False)
+        hashers.append((git, "git SHA-1", content.git_sha1))
     done = 0
     while target.readable() and (chunk := target.read(_CHUNK)):
-        hasher.update(chunk)
+        for hasher, _kind, _wanted in hashers:
+            hasher.update(chunk)
         done += len(chunk)
     limit = content.size or MAX_SIZE
     while done <= limit and (chunk := source.read(_CHUNK)):
-        hasher.update(chunk)
+        for hasher, _kind, _wanted in hashers:
+            hasher.update(chunk)
         target.write(chunk)
         done += len(chunk)
     if content.size and done < content.size:
@@ -128,10 +151,12 @@ def _append(
             where=subject,
             fix=fix,
         )
-    if hasher.hexdigest() != content.sha256:
-        raise wrong_digest(subject, origin, content.sha256, hasher.hexdigest(), fix)
+    for hasher, kind, wanted in hashers:
+        if wanted and hasher.hexdigest() != wanted:
+            raise wrong_digest(subject, origin, wanted, hasher.hexdigest(), fix, kind)
     target.flush()
     os.fsync(target.fileno())
+    return Content(sha256.hexdigest(), done)
 
 
 @contextlib.contextmanager
@@ -169,6 +194,8 @@ def cached(cache: str, content: Content) -> str | None:
 
     Its bytes are not read: they were verified on the way in, and the host verifies them again.
     """
+    if not content.sha256:
+        return None
     path = os.path.join(cache, content.object_name)
     try:
         return path if os.lstat(path).st_size == content.size else None

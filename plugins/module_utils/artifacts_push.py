@@ -14,12 +14,14 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import IO
 
 from . import artifacts_wheel as wheels
+from . import formats
 from .artifacts import Content, human
+from .artifacts_adopt import adopt as copy_on_host
+from .artifacts_adopt import open_plain
 from .artifacts_copy import copy_verified
 from .errors import AirlockError
 from .files import fsync_directory, sha256_file
@@ -32,7 +34,8 @@ _STAGING = ".incoming-"
 class Push:
     """One artifact and its place: a file with ``mode``, or a directory when ``wheel`` is true.
 
-    ``proven`` says that the caller has verified the place already in this play.
+    ``proven`` says that the caller has verified the place already in this play. ``found_at`` is a file of
+    the host that has the content and is copied instead of an upload, ``model_file`` what its model calls it.
     """
 
     content: Content
@@ -40,6 +43,8 @@ class Push:
     mode: int = 0o444
     wheel: bool = False
     proven: bool = False
+    found_at: str = ""
+    model_file: str = ""
 
 
 def lacking(pushes: Iterable[Push], role: str, record: Record) -> list[tuple[Push, str]]:
@@ -93,7 +98,7 @@ def place(push: Push, staging: str, role: str, record: Record) -> None:
     """
     parent, name = os.path.split(push.path)
     fresh = os.path.join(parent, f".{name}.{secrets.token_hex(6)}")
-    with _open_upload(os.path.join(staging, push.content.object_name)) as upload:
+    with open_plain(os.path.join(staging, push.content.object_name)) as upload:
         copy_verified(
             upload,
             fresh,
@@ -110,9 +115,39 @@ def place(push: Push, staging: str, role: str, record: Record) -> None:
             os.unlink(fresh)
         record.claim(role, "trees", push.path, sha256=push.content.sha256, receipt=receipt)
     else:
-        os.replace(fresh, push.path)
-        fsync_directory(parent)
-        record.claim(role, "files", push.path, sha256=push.content.sha256)
+        _keep(fresh, push, role, record)
+
+
+def adopt(push: Push, role: str, record: Record) -> None:
+    """Put in its place what the host has elsewhere. Raises AirlockError and OSError.
+
+    Nobody looked into it before, so the format of a model file is checked here. The place stays as it
+    was when the content is not the approved one.
+    """
+    parent, name = os.path.split(push.path)
+    _make_directory(parent, role, record)
+    fresh = os.path.join(parent, f".{name}.{secrets.token_hex(6)}")
+    try:
+        copy_on_host(push.found_at, fresh, push.content, push.mode, push.path)
+        if push.model_file:
+            formats.check(fresh, push.model_file, push.found_at)
+    except BaseException as exc:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(fresh)
+        if not isinstance(exc, OSError):
+            raise
+        raise AirlockError.refuse(
+            f"the host's own file cannot be taken ({exc.strerror})",
+            where=push.found_at,
+            fix="let Ollama pull the model there, or take on_host out of models.yml and pull it anew",
+        ) from exc
+    _keep(fresh, push, role, record)
+
+
+def _keep(fresh: str, push: Push, role: str, record: Record) -> None:
+    os.replace(fresh, push.path)
+    fsync_directory(os.path.dirname(push.path))
+    record.claim(role, "files", push.path, sha256=push.content.sha256)
 
 
 def surplus(pushes: Iterable[Push], directory: str, role: str, record: Record) -> list[str]:
@@ -158,12 +193,3 @@ def _flaw(push: Push, role: str, record: Record) -> str | None:
     ):
         return "its content is another"
     return None
-
-
-@contextlib.contextmanager
-def _open_upload(path: str) -> Iterator[IO[bytes]]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as handle:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise AirlockError.refuse("the upload is not a regular file", where=path)
-        yield handle

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .errors import AirlockError
@@ -82,9 +83,17 @@ def name(value: Any, where: str) -> str:
 
 
 def relative_path(value: Any, where: str) -> str:
-    """Return ``value`` when it is a plain relative path: no root, '..', empty part. Raises AirlockError."""
+    """Return ``value`` when it is a plain relative path: no root, '..', empty part, control character,
+    no name that another file system would spell in another way (Unicode NFC, UAX #15) or cannot hold.
+
+    Raises AirlockError.
+    """
     parts = value.split("/") if isinstance(value, str) else [""]
-    if any(part in ("", ".", "..") for part in parts) or any(ord(char) < 32 for char in value):
+    if (
+        any(part in ("", ".", "..") or len(part.encode("utf-8", "replace")) > 255 for part in parts)
+        or any(unicodedata.category(char) in ("Cc", "Cf", "Cs") for char in value)
+        or unicodedata.normalize("NFC", value) != value
+    ):
         raise AirlockError.refuse(
             "the path does not fit",
             expected="a relative path without '..'",
@@ -92,6 +101,26 @@ def relative_path(value: Any, where: str) -> str:
             where=where,
         )
     return str(value)
+
+
+def distinct(paths: Iterable[str], where: str) -> None:
+    """Refuse paths of which two cannot lie side by side on every file system. Raises AirlockError.
+
+    That is: the same but for case, or a file where another one needs a folder.
+    """
+    seen: dict[str, str] = {}
+    for path in sorted(paths, key=str.casefold):
+        folded = unicodedata.normalize("NFC", path.casefold())
+        parents = folded.split("/")
+        above = ["/".join(parents[:depth]) for depth in range(1, len(parents) + 1)]
+        other = next((seen[name] for name in above if name in seen), None)
+        if other is not None:
+            raise AirlockError.refuse(
+                "the path appears twice, or is a file and a folder",
+                found=path if path == other else f"{path} beside {other}",
+                where=where,
+            )
+        seen[folded] = path
 
 
 def _matching(value: Any, where: str, pattern: str, what: str, expected: str) -> str:

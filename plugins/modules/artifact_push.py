@@ -42,6 +42,14 @@ options:
         description: Unpack it into the directory O(artifacts[].dest).
         type: str
         choices: [wheel]
+      found_at:
+        description:
+          - File on the host that should have this content, a blob of Ollama's for instance. It is copied from there,
+            without using room where the file system can share blocks, and nothing is sent.
+        type: path
+      model_file:
+        description: Name of the file in its model; with O(artifacts[].found_at) its format is checked on the host.
+        type: str
       proven:
         description: The caller verified the destination earlier in this play; it is not read again.
         type: bool
@@ -114,6 +122,8 @@ def _push(entry: dict[str, t.Any]) -> pushes.Push:
         int(entry["mode"], 8),
         wheel=entry["unpack"] == "wheel",
         proven=entry["proven"],
+        found_at=entry["found_at"] or "",
+        model_file=entry["model_file"] or "",
     )
 
 
@@ -121,8 +131,15 @@ def _stage(
     wanted: list[pushes.Push], params: dict[str, t.Any], record: Record, check: bool
 ) -> dict[str, t.Any]:
     role = params["role"]
-    lacking = pushes.lacking(wanted, role, record)
-    reasons = [f"{push.path}: {why}; {human(push.content.size)} to send" for push, why in lacking]
+    flaws = pushes.lacking(wanted, role, record)
+    lacking = [(push, why) for push, why in flaws if not push.found_at]
+    adopted = [(push, why) for push, why in flaws if push.found_at]
+    reasons = [
+        f"{push.path}: {why}; {human(push.content.size)} to send" for push, why in lacking
+    ] + [f"{push.path}: {why}; to copy from {push.found_at}" for push, why in adopted]
+    for push, _why in adopted:
+        if not check:
+            pushes.adopt(push, role, record)
     if params["prune_directory"]:
         for path in pushes.surplus(wanted, params["prune_directory"], role, record):
             reasons.append(f"{path}: no longer wanted")
@@ -170,6 +187,8 @@ def main() -> None:
                     "dest": {"type": "path", "required": True},
                     "mode": {"type": "str", "default": "0444"},
                     "unpack": {"type": "str", "choices": ["wheel"]},
+                    "found_at": {"type": "path"},
+                    "model_file": {"type": "str"},
                     "proven": {"type": "bool", "default": False},
                 },
             },

@@ -24,11 +24,28 @@ def test_models_come_in_the_forms_that_the_modules_take() -> None:
     place = {"sha256": "b" * 64, "size": 7}
     stored = f"/var/lib/airlock/store/sha256-{'b' * 64}"
     assert model["model"] == {"name": "small", "files": [{"path": stored, **place}]}
-    assert model["pushes"] == [{"dest": stored, **place}]
-    fetched = {"name": "model small, model.gguf", "source": SOURCE, "model_file": "model.gguf"}
+    assert model["pushes"] == [{"dest": stored, "model_file": "model.gguf", **place}]
+    fetched = {
+        "name": "model small, model.gguf",
+        "source": SOURCE,
+        "model": "small",
+        "model_file": "model.gguf",
+    }
     assert model["artifacts"] == [{**fetched, **place}]
     assert model["manifest"]["path"] == "/var/lib/airlock/manifests/small.json"
     assert json.loads(model["manifest"]["content"])["files"][0]["source"] == "PyPI p 1, member m"
+
+
+def test_what_the_host_has_is_not_fetched_and_models_can_be_kept() -> None:
+    blob = "/usr/share/ollama/.ollama/models/blobs/x"
+    file = {**MODELS["small"]["files"][0], "source": {"type": "host", "path": blob}}
+    models = {**MODELS, "spare": {**MODELS["small"], "files": [file]}}
+    names = manifests.FilterModule().filters()["manifests"]
+    assert [model["name"] for model in names(models, SERVICES)] == ["small"]
+    _small, spare = names(models, SERVICES, ["spare"])
+    assert (spare["artifacts"], spare["pushes"][0]["found_at"]) == ([], blob)
+    with pytest.raises(AnsibleFilterError, match="model_store_keep: this is a model that"):
+        names(models, SERVICES, ["gone"])
 
 
 def test_releases_are_resolved_and_attacked() -> None:

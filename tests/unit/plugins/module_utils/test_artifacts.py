@@ -47,7 +47,10 @@ def test_a_source_says_where_it_is(source: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        (None, "here.type: the value is unknown: expected pypi or https or file, found None"),
+        (
+            None,
+            "here.type: the value is unknown: expected pypi or https or file or host, found None",
+        ),
         ({"type": "ftp"}, "found 'ftp'"),
         ({**PYPI, "sha265": "x"}, "here: the key 'sha265' is unknown: expected 'sha256'"),
         ({**PYPI, "version": None}, "the key 'version' is missing"),

@@ -57,7 +57,7 @@ def test_a_good_catalog_has_no_findings_and_makes_a_manifest() -> None:
         ({"small": {**ENTRY, "files": [FILE, FILE]}}, "the path appears twice"),
         (
             {"small": {**ENTRY, "files": [FILE, {**FILE, "path": "MODEL.gguf"}]}},
-            "files[1]: the path appears twice",
+            "files: the path appears twice, or is a file and a folder: found MODEL.gguf",
         ),
         ({"small": {**ENTRY, "files": [{**FILE, "path": "../m"}]}}, "files[0].path: the path"),
         ({"small": {**ENTRY, "files": [{**FILE, "size": "7"}]}}, "files[0].size: the number"),

@@ -75,7 +75,10 @@ def test_the_name_follows_model_runtime_and_flags() -> None:
 @pytest.mark.parametrize(
     ("service", "sentence"),
     [
-        ({"model": "big"}, "airlock_services.chat.model: the service wants a model"),
+        (
+            {"model": "big"},
+            "airlock_services.chat.model: this is a model that the catalog does not have",
+        ),
         ({"model": "small", "threds": 1}, "the key 'threds' is unknown: expected 'threads'"),
         (
             {"model": "small", "backend": "vllm"},

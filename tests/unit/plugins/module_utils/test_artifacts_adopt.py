@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.homelab.airlock.plugins.module_utils import (
+    artifacts_adopt,
+    artifacts_push,
+)
+from ansible_collections.homelab.airlock.plugins.module_utils.artifacts import Content
+from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
+from ansible_collections.homelab.airlock.plugins.module_utils.ownership import Record
+from ansible_collections.homelab.airlock.tests.corpus import hub as layouts
+
+GOOD = Content(layouts.sha256(layouts.TINY), len(layouts.TINY))
+
+
+def share_blocks(target: int, request: int, source: int) -> int:
+    """What a file system that shares blocks answers with, but for the sharing."""
+    assert request == artifacts_adopt._FICLONE
+    with open(source, "rb", closefd=False) as old, open(target, "wb", closefd=False) as new:
+        shutil.copyfileobj(old, new)
+    return 0
+
+
+@pytest.fixture(params=["shared", "copied"])
+def blob(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a blob of Ollama's, on a file system that shares blocks and on one that does not."""
+    if request.param == "shared":
+        monkeypatch.setattr(artifacts_adopt.fcntl, "ioctl", share_blocks)
+    path = tmp_path / "blob"
+    path.write_bytes(layouts.TINY)
+    path.chmod(0o644)
+    return path
+
+
+def push_of(blob: Path, **changes: Any) -> artifacts_push.Push:
+    settings = {"found_at": str(blob), "model_file": "m.gguf", **changes}
+    return artifacts_push.Push(GOOD, str(blob.parent / "store" / GOOD.object_name), **settings)
+
+
+def test_what_the_host_has_is_copied_and_then_proven(blob: Path) -> None:
+    record, push = Record(), push_of(blob)
+    artifacts_push.adopt(push, "model_store", record)
+    placed = os.stat(push.path)
+    assert (placed.st_mode & 0o777, placed.st_nlink) == (0o444, 1)
+    assert placed.st_ino != blob.stat().st_ino
+    assert artifacts_push.lacking([push], "model_store", record) == []
+    assert blob.read_bytes() == layouts.TINY and blob.stat().st_mode & 0o777 == 0o644
+
+
+def test_another_content_leaves_nothing(blob: Path) -> None:
+    blob.write_bytes(b"Z" * GOOD.size)
+    with pytest.raises(
+        AirlockError, match=r"is not the one that the catalog approves.*let its own"
+    ):
+        artifacts_push.adopt(push_of(blob), "model_store", Record())
+    assert list((blob.parent / "store").iterdir()) == []
+
+
+def test_another_format_leaves_nothing(blob: Path) -> None:
+    with pytest.raises(AirlockError, match="the name is not what the content is"):
+        artifacts_push.adopt(push_of(blob, model_file="config.json"), "model_store", Record())
+    assert list((blob.parent / "store").iterdir()) == []
+
+
+def test_a_link_and_nothing_at_all_are_refused(blob: Path) -> None:
+    link = blob.parent / "link"
+    link.symlink_to(blob)
+    with pytest.raises(AirlockError, match=r"cannot be taken .*symbolic links"):
+        artifacts_push.adopt(push_of(link), "model_store", Record())
+    with pytest.raises(AirlockError, match=r"No such file.*let Ollama pull the model there"):
+        artifacts_push.adopt(push_of(blob.parent / "gone"), "model_store", Record())
+    with pytest.raises(AirlockError, match="this is not a regular file"):
+        artifacts_push.adopt(push_of(blob.parent), "model_store", Record())
