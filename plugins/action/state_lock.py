@@ -13,9 +13,14 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.homelab.airlock.plugins.module_utils import canonical, state
+from ansible_collections.homelab.airlock.plugins.module_utils import (
+    canonical,
+    lock_memory,
+    state,
+)
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
-from ansible_collections.homelab.airlock.plugins.plugin_utils.lock_files import LockFiles
+from ansible_collections.homelab.airlock.plugins.plugin_utils import lock_attacks
+from ansible_collections.homelab.airlock.plugins.plugin_utils.lock_files import Kept, LockFiles
 
 
 class ActionModule(ActionBase):
@@ -35,9 +40,11 @@ class ActionModule(ActionBase):
                 "host": {"type": "str", "required": True},
                 "state": {
                     "type": "str",
-                    "choices": ["locked", "compared", "rebuildable", "read"],
+                    "choices": ["locked", "compared", "rebuildable", "read", "attacked"],
                     "default": "locked",
                 },
+                "passphrase": {"type": "str", "default": "", "no_log": True},
+                "remembered": {"type": "dict"},
                 "observation": {"type": "dict"},
                 "intent": {"type": "dict", "default": {}},
                 "releases": {"type": "list", "elements": "dict", "default": []},
@@ -50,7 +57,10 @@ class ActionModule(ActionBase):
         )
         try:
             files = LockFiles(
-                Path(arguments["site_dir"]), arguments["host"], check=self._task.check_mode
+                Path(arguments["site_dir"]),
+                arguments["host"],
+                passphrase=arguments["passphrase"],
+                check=self._task.check_mode,
             )
             return _run(files, arguments)
         except (AirlockError, OSError) as exc:
@@ -58,49 +68,104 @@ class ActionModule(ActionBase):
 
 
 def _run(files: LockFiles, wanted: dict[str, Any]) -> dict[str, Any]:
-    lock = files.lock()
-    if wanted["state"] != "locked":
-        if lock is None:
-            raise AirlockError.refuse(
-                f"the host {files.host} has no lock",
-                where=str(files.path("lock.json")),
-                fix="run site.yml on the machine first, or restore the file from a backup",
-            )
-        if wanted["state"] == "read":
-            return {"changed": False, "lock": _head(lock)}
-
-    observation = _plain(wanted["observation"])
-    resolved = state.resolve(_plain(wanted["releases"]))
-    if wanted["state"] == "rebuildable":
-        _refuse_obstacles(files.host, state.obstacles(lock, observation["state"], resolved))
-        versions = state.package_versions(lock)
-        return {"changed": False, "lock": _head(lock), "package_versions": versions}
-
-    intent_digest = canonical.digest(_plain(wanted["intent"]))
-    differences = state.diff(lock["state"], observation["state"]) if lock else []
-    intent_changed = lock is not None and lock["intent_digest"] != intent_digest
-    kind = None
+    kept = files.lock()
+    remembered = None
+    if wanted["remembered"]:
+        remembered = lock_memory.parse(_plain(wanted["remembered"]), f"the memory of {files.host}")
     if wanted["state"] == "locked":
-        files.keep_observation(observation)
-        kind = _kind_of_change(files, lock, wanted, bool(differences) or intent_changed)
-    if kind is not None:
+        return _lock(files, kept, remembered, wanted)
+    if kept is None:
+        raise AirlockError.refuse(
+            f"the host {files.host} has no lock",
+            where=str(files.path("lock.json")),
+            fix="run site.yml on the machine first, or restore the file from a backup",
+        )
+    if wanted["state"] == "attacked":
+        return {"changed": False, **lock_attacks.attempt(files, kept, remembered)}
+    if objection := _objection(files, kept, remembered):
+        raise objection
+    if wanted["state"] == "read":
+        return {"changed": False, "lock": _head(kept.lock)}
+    observation = _plain(wanted["observation"])
+    if wanted["state"] == "rebuildable":
+        resolved = state.resolve(_plain(wanted["releases"]))
+        _refuse_obstacles(files.host, state.obstacles(kept.lock, observation["state"], resolved))
+        versions = state.package_versions(kept.lock)
+        return {"changed": False, "lock": _head(kept.lock), "package_versions": versions}
+    return {"changed": False, **_comparison(kept.lock, observation, _intent_digest(wanted))}
+
+
+def _lock(
+    files: LockFiles,
+    kept: Kept | None,
+    remembered: lock_memory.Place | None,
+    wanted: dict[str, Any],
+) -> dict[str, Any]:
+    observation = _plain(wanted["observation"])
+    intent_digest = _intent_digest(wanted)
+    objection = _objection(files, kept, remembered)
+    if objection and not wanted["relock"]:
+        raise objection
+    previous = kept.lock if kept else None
+    found = _comparison(previous, observation, intent_digest)
+    differs = bool(found["differences"] or found["intent_changed"] or objection)
+    kind = _kind_of_change(files, kept, wanted, differs)
+    files.keep_observation(observation)
+    lock = previous
+    if lock is None or kind == "relocked":
+        lineage, serial = lock_memory.next_place(previous, remembered, str(uuid.uuid4()))
         lock = state.create(
             files.host,
             observation,
-            resolved,
+            state.resolve(_plain(wanted["releases"])),
             intent_digest,
-            lineage=str(uuid.uuid4()),
-            previous=lock,
+            lineage=lineage,
+            serial=serial,
+            previous=previous,
         )
+        found.update(differences=[], intent_changed=False)
+    if kind is not None:
         files.keep_lock(lock, kind, wanted["reason"])
-    sentences = [difference.sentence for difference in differences]
     return {
+        **found,
         "changed": kind is not None,
+        "kind": kind,
         "lock": _head(lock),
-        "differences": [] if kind else [difference.as_dict() for difference in differences],
-        "intent_changed": intent_changed and kind is None,
-        "diff": {"prepared": "".join(f"{sentence}\n" for sentence in sentences)},
+        "accepted": files.place(lock).document(),
     }
+
+
+def _objection(
+    files: LockFiles, kept: Kept | None, remembered: lock_memory.Place | None
+) -> AirlockError | None:
+    """Return why the host does not take the lock. An unsigned one is taken by a host that never had one."""
+    where = str(files.path("lock.json"))
+    if kept and kept.place is None and remembered:
+        return AirlockError.refuse(
+            "the lock has no signature, and the host has accepted a signed one",
+            expected=f"serial {remembered.serial} of lineage {remembered.lineage}",
+            where=where,
+            fix="restore state/ from a backup of the site directory",
+        )
+    if kept and kept.place is None:
+        return None
+    return lock_memory.objection(kept.place if kept else None, remembered, where)
+
+
+def _comparison(
+    lock: dict[str, Any] | None, observation: dict[str, Any], intent_digest: str
+) -> dict[str, Any]:
+    differences = state.diff(lock["state"], observation["state"]) if lock else []
+    return {
+        "lock": _head(lock or {}),
+        "differences": [difference.as_dict() for difference in differences],
+        "intent_changed": lock is not None and lock["intent_digest"] != intent_digest,
+        "diff": {"prepared": "".join(f"{difference.sentence}\n" for difference in differences)},
+    }
+
+
+def _intent_digest(wanted: dict[str, Any]) -> str:
+    return canonical.digest(_plain(wanted["intent"]))
 
 
 def _head(lock: dict[str, Any]) -> dict[str, Any]:
@@ -119,20 +184,20 @@ def _refuse_obstacles(host: str, obstacles: list[state.Difference]) -> None:
 
 
 def _kind_of_change(
-    files: LockFiles, lock: dict[str, Any] | None, wanted: dict[str, Any], differs: bool
+    files: LockFiles, kept: Kept | None, wanted: dict[str, Any], differs: bool
 ) -> str | None:
     """Return what will happen to the lock, a kind for the ledger, or None when it stays."""
-    if lock is None:
+    if wanted["relock"] and differs:
+        if not wanted["reason"].strip():
+            raise AirlockError.refuse(
+                "a lock is not replaced without a reason",
+                where=str(files.path("lock.json")),
+                fix="add -e \"reason='why the host may differ from its lock'\"",
+            )
+        return "relocked"
+    if kept is None:
         return "created"
-    if not wanted["relock"] or not differs:
-        return None
-    if not wanted["reason"].strip():
-        raise AirlockError.refuse(
-            "a lock is not replaced without a reason",
-            where=str(files.path("lock.json")),
-            fix="add -e \"reason='why the host may differ from its lock'\"",
-        )
-    return "relocked"
+    return None if kept.place else "adopted"
 
 
 def _plain(value: Any) -> Any:

@@ -40,9 +40,10 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - One entry for each model that is used, sorted by name, in the forms that the modules take, with C(name), C(model)
-      for M(homelab.airlock.model_verify), C(artifacts) for M(homelab.airlock.artifact_fetch), C(pushes) for
-      M(homelab.airlock.artifact_push) and C(manifest) for M(homelab.airlock.managed_files).
+    - One entry for each model that is used, sorted by name, in the forms that the modules take, with C(name),
+      C(manifest_sha256), C(model) for M(homelab.airlock.model_verify), C(artifacts) for
+      M(homelab.airlock.artifact_fetch), C(pushes) for M(homelab.airlock.artifact_push) and C(manifest) for
+      M(homelab.airlock.managed_files).
   type: list
   elements: dict
 """
@@ -77,6 +78,7 @@ def _model(models: Mapping[str, Any], name: str) -> dict[str, Any]:
     }
     return {
         "name": name,
+        "manifest_sha256": manifest.digest,
         "model": {
             "name": name,
             "files": [{"path": entry.stored, **contents[entry.path]} for entry in manifest.files],

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from .errors import AirlockError
 
@@ -95,6 +96,17 @@ def write_atomic(
             os.unlink(temporary)
         raise
     fsync_directory(directory)
+
+
+@contextlib.contextmanager
+def alone(directory: str) -> Iterator[None]:
+    """Let one process at a time into the block, for each directory (flock(2)). Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def fsync_directory(path: str) -> None:

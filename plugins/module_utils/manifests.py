@@ -10,7 +10,8 @@ Catalog entry, by name of the model::
                 "checked": {"format": "gguf", "architecture": "llama", "tensor_count": 272,
                             "header_sha256": "<hex>", "chat_template_sha256": "<hex>"}}]}
 
-``checked`` is optional: what the check of the file's format has to find (see formats_checked).
+``checked`` is optional: what the check of the file's format has to find (see formats_checked). So is
+``signature`` of the model: whose signature it has to have (see model_trust).
 Manifest, canonical JSON on the host::
 
     {"version": 1, "name": "…", "revision": "…", "licence": "…",
@@ -26,7 +27,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import artifacts, canonical
+from . import artifacts, canonical, model_trust
 from . import artifacts_schema as schema
 from .artifacts import Artifact, Content
 from .errors import AirlockError
@@ -258,7 +259,11 @@ def _read(
 ) -> tuple[dict[str, Any], dict[str, tuple[Artifact, Checked | None]]]:
     where = f"airlock_models.{name}"
     schema.name(name, where)
-    entry = schema.fields(models[name], where, required=("revision", "licence", "files"))
+    entry = schema.fields(
+        models[name], where, required=("revision", "licence", "files"), optional=("signature",)
+    )
+    if "signature" in entry:
+        model_trust.parse(entry["signature"], f"{where}.signature")
     found: dict[str, tuple[Artifact, Checked | None]] = {}
     paths = []
     for index, item in enumerate(_list(entry["files"], f"{where}.files")):

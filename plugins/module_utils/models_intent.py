@@ -6,7 +6,9 @@
 Entry, by name of the model::
 
     {"source": {"type": "huggingface", ...}, "revision": "<pin>", "licence": "Apache-2.0", "why": "…",
-     "waivers": [{"of": "licence", "reason": "…", "until": "2027-03-31"}]}
+     "waivers": [{"of": "licence", "reason": "…", "until": "2027-03-31"}], "signature": {...}}
+
+``signature`` says whose signature the model has to have (model_trust).
 
 Sources (see models_sources for what becomes of them)::
 
@@ -27,7 +29,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from . import artifacts
+from . import artifacts, model_trust
 from . import artifacts_schema as schema
 from .errors import AirlockError
 
@@ -70,6 +72,7 @@ class Intent:
     licence: str
     why: str
     waivers: tuple[Waiver, ...] = ()
+    signature: Mapping[str, str] | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the entry as a value for canonical JSON; equal intent gives an equal value."""
@@ -79,6 +82,7 @@ class Intent:
             "licence": self.licence,
             "why": self.why,
             "waivers": [waiver.document() for waiver in self.waivers],
+            **({"signature": dict(self.signature)} if self.signature else {}),
         }
 
 
@@ -89,7 +93,7 @@ def parse(value: Any, name: str, where: str, today: datetime.date) -> Intent:
         value,
         where,
         required=("source", "licence", "why"),
-        optional=("revision", "waivers"),
+        optional=("revision", "waivers", "signature"),
     )
     source = _source(entry["source"], f"{where}.source")
     licence = schema.text(entry["licence"], f"{where}.licence", _LINE, "Apache-2.0")
@@ -107,7 +111,17 @@ def parse(value: Any, name: str, where: str, today: datetime.date) -> Intent:
         licence,
         schema.text(entry["why"], f"{where}.why", _LINE, "chat for the household"),
         _waivers(entry.get("waivers", []), f"{where}.waivers", today),
+        _signature(entry.get("signature"), f"{where}.signature"),
     )
+
+
+def _signature(value: Any, where: str) -> dict[str, str] | None:
+    if value is None:
+        return None
+    model_trust.parse(value, where)
+    return {
+        key: str(item) for key, item in value.items()
+    }  # YAML makes a date of what looks like one
 
 
 def _revision(value: Any, source: Mapping[str, Any], where: str) -> str:

@@ -6,7 +6,8 @@
 Canonical JSON; ``intent`` is the entry that was resolved, the rest is an entry of the catalog::
 
     {"version": 1, "models": {"<name>": {"intent": {...}, "origin": "<text>", "revision": "…",
-        "licence": "…", "files": [{"path", "size", "sha256", "source": {...}, "checked": {...}}]}}}
+        "licence": "…", "files": [{"path", "size", "sha256", "source": {...}, "checked": {...}}],
+        "signature": {...}}}}
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from .models_intent import Intent
 
 _VERSION = 1
 _CATALOG = ("revision", "licence", "files")
+_OPTIONAL = ("signature",)
 MAX_LOCK = 16 * 1024**2
 
 
@@ -32,6 +34,7 @@ def entry(intent: Intent, origin: str, files: list[dict[str, Any]]) -> dict[str,
         "revision": intent.revision,
         "licence": intent.licence,
         "files": files,
+        **({"signature": dict(intent.signature)} if intent.signature else {}),
     }
     _check(intent.name, locked, "models.lock.json")
     return locked
@@ -84,14 +87,20 @@ def catalog(
                 where=f"model {name}",
                 fix=f"pull it anew: ansible-playbook homelab.airlock.pull -e model={name}",
             )
-        found[name] = {key: locked[name][key] for key in _CATALOG}
+        found[name] = _catalog_entry(locked[name])
     return found
+
+
+def _catalog_entry(locked: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: locked[key] for key in (*_CATALOG, *_OPTIONAL) if key in locked}
 
 
 def _check(name: str, value: Any, where: str) -> None:
     spot = f"{where}: {name}"
-    fields = schema.fields(value, spot, required=("intent", "origin", *_CATALOG))
+    fields = schema.fields(
+        value, spot, required=("intent", "origin", *_CATALOG), optional=_OPTIONAL
+    )
     try:
-        manifests.manifest({name: {key: fields[key] for key in _CATALOG}}, name)
+        manifests.manifest({name: _catalog_entry(fields)}, name)
     except AirlockError as exc:
         raise AirlockError(f"{where}: {exc}") from exc

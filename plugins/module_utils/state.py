@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from . import artifacts_schema as schema
 from . import canonical
 from .errors import AirlockError
 
@@ -136,17 +137,18 @@ def create(
     intent_digest: str,
     *,
     lineage: str,
+    serial: int = 1,
     previous: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return a new lock from an observation; it continues the chain of ``previous``.
+    """Return a new lock from an observation; ``previous`` is the one that it replaces.
 
-    ``lineage`` is the name of a new chain and is not used when there is a previous lock.
+    ``lineage`` and ``serial`` are its place in the chain (lock_memory.next_place).
     """
     return {
         "version": VERSION,
         "host": host,
-        "lineage": previous["lineage"] if previous else lineage,
-        "serial": previous["serial"] + 1 if previous else 1,
+        "lineage": lineage,
+        "serial": serial,
         "previous": digest(previous) if previous else None,
         "intent_digest": intent_digest,
         "resolved": resolved,
@@ -182,6 +184,8 @@ def parse(data: bytes, *, host: str, where: str) -> dict[str, Any]:
             where=where,
             fix="restore the lock of this host from a backup",
         )
+    schema.integer(lock["serial"], f"{where}: serial", 1, 2**31)
+    schema.text(lock["lineage"], f"{where}: lineage", r"[a-z0-9-]{1,64}", "a UUID")
     found = digest(lock["state"])
     if found != lock["state_digest"]:
         raise AirlockError.refuse(

@@ -89,9 +89,9 @@ EXAMPLES = r"""
 RETURN = r"""
 artifacts:
   description:
-    - Every artifact with C(name), C(sha256), C(size), C(path) in the cache and C(fetched). The file of a model that is
-      there also has C(checked), with C(format) and what it has of C(version), C(architecture), C(tensor_count),
-      C(alignment), C(header_sha256) and C(chat_template_sha256).
+    - Every artifact with C(name), C(sha256), C(size), C(path) in the cache, C(fetched), and C(source), where it is from
+      in words. The file of a model that is there also has C(checked), with C(format) and what it has of C(version),
+      C(architecture), C(tensor_count), C(alignment), C(header_sha256) and C(chat_template_sha256).
   returned: success
   type: list
   elements: dict
@@ -203,6 +203,7 @@ def main() -> None:
                 "size": content.size,
                 "path": os.path.join(cache, content.object_name),
                 "fetched": each in missing,
+                "source": str(each.source),
             }
             for each, content in zip(wanted, contents, strict=True)
         ]

@@ -40,6 +40,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+accepted:
+  description: The lock that the host accepted last, with C(key), C(lineage) and C(serial); none when there was none.
+  returned: always
+  type: dict
 observation:
   description:
     - C(state) is what is compared and hashed, by area; C(kernel) is the running kernel; C(coverage) says what an equal
@@ -50,7 +54,7 @@ observation:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.homelab.airlock.plugins.module_utils import state_host
+from ansible_collections.homelab.airlock.plugins.module_utils import lock_memory, state_host
 from ansible_collections.homelab.airlock.plugins.module_utils.commands import runner
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
 
@@ -73,6 +77,7 @@ def main() -> None:
 
     exclude = {entry["path"]: entry["reason"] for entry in module.params["exclude"]}
     try:
+        accepted = lock_memory.read()
         observation = state_host.observe(runner(module), exclude=exclude)
     except PermissionError as exc:
         module.fail_json(
@@ -80,7 +85,11 @@ def main() -> None:
         )
     except (AirlockError, OSError) as exc:
         module.fail_json(msg=str(exc))
-    module.exit_json(changed=False, observation=observation)
+    module.exit_json(
+        changed=False,
+        observation=observation,
+        accepted=accepted.document() if accepted else None,
+    )
 
 
 if __name__ == "__main__":

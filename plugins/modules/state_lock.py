@@ -10,8 +10,12 @@ module: state_lock
 short_description: Keep the lock of a host and compare the host with it
 version_added: 0.1.0
 description:
-  - Runs on the controller, without a connection. The files are C(state/<host>.lock.json), C(state/<host>.observed.json)
-    and C(state/<host>.ledger.jsonl) in the site directory.
+  - Runs on the controller, without a connection. The files are C(state/<host>.lock.json), its signature
+    C(state/<host>.lock.<serial>.dsse.json) and C(state/<host>.observed.json) in the site directory. Each lock has an
+    entry in C(state/ledger.jsonl).
+  - A lock is signed with Ed25519 by C(state/signing.key), which is made on first use. One that is not as it was signed
+    is refused in every state, and so is one that is older than what the host remembers, of another lineage or of
+    another key. A lock from before there were signatures is signed as it is, once.
   - The first observation of a host becomes its lock. Later ones are compared with it and never change it, unless
     O(relock) is set with a O(reason).
   - RV(ignore:changed) speaks of the lock only; the latest observation is kept without being reported as a change.
@@ -38,11 +42,21 @@ options:
       - V(rebuildable) refuses a machine of another platform, and an intent that resolves to other releases, models or
         artifacts, than the lock has.
       - V(read) returns the head of the lock and needs no observation.
+      - V(attacked) shows the same code copies of the lock that were changed, signed by somebody else, or replaced.
     type: str
-    choices: [locked, compared, rebuildable, read]
+    choices: [locked, compared, rebuildable, read, attacked]
     default: locked
   observation:
     description: What M(homelab.airlock.host_state) returned.
+    type: dict
+  passphrase:
+    description: What the signing key is encrypted with; empty for a key in the clear, mode 0600.
+    type: str
+    default: ""
+  remembered:
+    description:
+      - The lock that the host accepted last, as RV(homelab.airlock.host_state#module:accepted) has it. Left out when
+        the host remembers none.
     type: dict
   intent:
     description: What the owner wrote; only its digest is kept.
@@ -54,7 +68,7 @@ options:
     elements: dict
     default: []
   relock:
-    description: Take the observation into the lock.
+    description: Take the observation into a new lock, with a higher serial than the host remembers.
     type: bool
     default: false
   reason:
@@ -74,6 +88,15 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+accepted:
+  description: What the host shall remember, with C(key), C(lineage) and C(serial).
+  returned: with O(state=locked)
+  type: dict
+attacks:
+  description: What was tried, each with C(probe), C(holds) (whether it was refused) and C(observed).
+  returned: with O(state=attacked)
+  type: list
+  elements: dict
 differences:
   description: What is not as the lock has it; C(sentence) says it in words.
   returned: with O(state=locked) and O(state=compared)
@@ -83,9 +106,17 @@ intent_changed:
   description: Whether the owner's intent is another one than the lock was made from.
   returned: with O(state=locked) and O(state=compared)
   type: bool
+itself:
+  description: How the lock itself fared when it was shown; none when it was refused.
+  returned: with O(state=attacked)
+  type: str
+kind:
+  description: V(created), V(relocked) or V(adopted); none when the lock stays.
+  returned: with O(state=locked)
+  type: str
 lock:
   description: The head of the lock, without the state and its coverage.
-  returned: always
+  returned: unless O(state=attacked)
   type: dict
 package_versions:
   description: Version of every package in the lock.

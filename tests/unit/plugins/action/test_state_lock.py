@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.homelab.airlock.plugins.action import state_lock
+from ansible_collections.homelab.airlock.plugins.module_utils import canonical, ledger
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
 from ansible_collections.homelab.airlock.plugins.plugin_utils.lock_files import LockFiles
 
@@ -28,6 +29,7 @@ def run(site: Path, *, check: bool = False, **wanted: Any) -> dict[str, Any]:
         "releases": [],
         "relock": False,
         "reason": "",
+        "remembered": None,
         **wanted,
     }
     return state_lock._run(LockFiles(site, "box", check=check), arguments)
@@ -42,7 +44,13 @@ def test_the_first_run_creates_the_lock_and_the_second_changes_nothing(tmp_path:
     assert files(tmp_path) == {}
     assert run(tmp_path)["changed"] is True
     before = files(tmp_path)
-    assert set(before) == {"box.lock.json", "box.observed.json", "box.ledger.jsonl"}
+    assert set(before) == {
+        "box.lock.1.dsse.json",
+        "box.lock.json",
+        "box.observed.json",
+        "ledger.jsonl",
+        "signing.key",
+    }
     assert run(tmp_path)["changed"] is False
     assert files(tmp_path) == before
 
@@ -71,12 +79,14 @@ def test_relock_needs_a_reason_and_keeps_the_chain(tmp_path: Path) -> None:
     assert result["differences"] == []
     assert result["lock"]["serial"] == 2
     assert result["lock"]["lineage"] == first["lineage"]
-    ledger = [json.loads(line) for line in files(tmp_path)["box.ledger.jsonl"].splitlines()]
-    assert [(entry["kind"], entry["reason"]) for entry in ledger] == [
-        ("created", ""),
-        ("relocked", "curl was never used"),
+    entries = ledger.read(str(tmp_path / "state"))
+    assert [(entry["kind"], entry["result"]["reason"]) for entry in entries] == [
+        ("lock-created", ""),
+        ("lock-relocked", "curl was never used"),
     ]
-    assert ledger[1]["previous"] == ledger[0]["digest"] == result["lock"]["previous"]
+    one, two = (entry["result"] for entry in entries)
+    assert two["previous"] == one["digest"] == result["lock"]["previous"]
+    assert [name for name in files(tmp_path) if "dsse" in name] == ["box.lock.2.dsse.json"]
 
 
 def test_relock_without_a_difference_changes_nothing(tmp_path: Path) -> None:
@@ -131,3 +141,151 @@ def test_a_host_name_that_leaves_the_directory_is_refused(tmp_path: Path, host: 
 def test_a_missing_site_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AirlockError, match="the site directory does not exist"):
         LockFiles(tmp_path / "no", "box")
+
+
+# -- signatures ----------------------------------------------------------------------------------
+
+OTHER = {"packages": {"curl": {"version": "8.2"}}}
+
+
+def lock_file(site: Path) -> Path:
+    return site / "state" / "box.lock.json"
+
+
+def edit(site: Path, **changes: Any) -> None:
+    """Change the lock as somebody would who knows its form."""
+    lock = {**canonical.loads(lock_file(site).read_bytes()), **changes}
+    lock["state_digest"] = canonical.digest(lock["state"])
+    lock_file(site).write_bytes(canonical.dumps(lock) + b"\n")
+
+
+@pytest.mark.parametrize("state", ["locked", "compared", "rebuildable", "read"])
+def test_a_lock_that_is_not_as_it_was_signed_is_refused(tmp_path: Path, state: str) -> None:
+    run(tmp_path)
+    edit(tmp_path, state={"platform": PLATFORM, "packages": {"curl": {"version": "6.6.6"}}})
+    before = files(tmp_path)
+    with pytest.raises(AirlockError, match=r"box\.lock\.json is not what was signed"):
+        run(tmp_path, state=state)
+    with pytest.raises(AirlockError, match="is not what was signed"):
+        run(tmp_path, relock=True, reason="who cares")
+    assert files(tmp_path) == before
+
+
+def test_a_signature_by_another_key_is_refused(tmp_path: Path) -> None:
+    run(tmp_path)
+    (tmp_path / "state" / "signing.key").unlink()
+    with pytest.raises(AirlockError, match="the key that signed the lock is gone"):
+        run(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    run(other)
+    shutil.copy2(other / "state" / "signing.key", tmp_path / "state" / "signing.key")
+    with pytest.raises(AirlockError, match="not made by the signing key of this site"):
+        run(tmp_path)
+
+
+def test_a_lock_without_its_signature_is_refused(tmp_path: Path) -> None:
+    run(tmp_path)
+    (tmp_path / "state" / "box.lock.1.dsse.json").unlink()
+    with pytest.raises(AirlockError, match="has no signature, and locks of this host are signed"):
+        run(tmp_path)
+
+
+def unsigned(site: Path) -> None:
+    """Leave what there was before locks were signed."""
+    run(site)
+    for name in ("box.lock.1.dsse.json", "ledger.jsonl", "signing.key"):
+        (site / "state" / name).unlink()
+
+
+def test_a_lock_from_before_is_signed_once_as_it_is(tmp_path: Path) -> None:
+    unsigned(tmp_path)
+    before = lock_file(tmp_path).read_bytes()
+    assert run(tmp_path, state="rebuildable")["package_versions"] == {"curl": "8.1"}
+    assert run(tmp_path, check=True)["kind"] == "adopted"
+    result = run(tmp_path)
+    assert (result["changed"], result["kind"]) == (True, "adopted")
+    assert lock_file(tmp_path).read_bytes() == before
+    again = run(tmp_path, remembered=result["accepted"])
+    assert (again["changed"], again["kind"]) == (False, None)
+    assert again["accepted"] == result["accepted"]
+
+
+def test_a_lock_from_before_is_refused_by_a_host_that_accepted_a_signed_one(tmp_path: Path) -> None:
+    accepted = run(tmp_path)["accepted"]
+    for name in ("box.lock.1.dsse.json", "ledger.jsonl"):
+        (tmp_path / "state" / name).unlink()
+    with pytest.raises(AirlockError, match="no signature, and the host has accepted a signed one"):
+        run(tmp_path, remembered=accepted)
+
+
+def test_an_older_lock_is_refused_where_the_host_remembers_a_newer_one(tmp_path: Path) -> None:
+    first = run(tmp_path)["accepted"]
+    backup = tmp_path / "backup"
+    shutil.copytree(tmp_path / "state", backup)
+    newer = run(tmp_path, **OTHER, relock=True, reason="curl 8.2", remembered=first)["accepted"]
+    assert newer["serial"] == 2
+    shutil.rmtree(tmp_path / "state")
+    shutil.copytree(backup, tmp_path / "state")
+    for state in ("locked", "compared", "rebuildable", "read"):
+        with pytest.raises(AirlockError, match=r"older than the one.*expected serial 2.*serial 1"):
+            run(tmp_path, state=state, remembered=newer)
+    consented = run(tmp_path, relock=True, reason="the disk died", remembered=newer)
+    assert consented["accepted"] == {**newer, "serial": 3}
+
+
+def test_a_new_lineage_needs_consent(tmp_path: Path) -> None:
+    accepted = run(tmp_path)["accepted"]
+    shutil.rmtree(tmp_path / "state")
+    with pytest.raises(AirlockError, match="accepted a lock that the site directory does not have"):
+        run(tmp_path, remembered=accepted)
+    with pytest.raises(AirlockError, match="not replaced without a reason"):
+        run(tmp_path, remembered=accepted, relock=True)
+    result = run(tmp_path, remembered=accepted, relock=True, reason="the site directory is lost")
+    assert result["lock"]["lineage"] == accepted["lineage"]
+    assert result["lock"]["serial"] == 2
+
+
+def test_a_broken_ledger_stops_a_new_lock(tmp_path: Path) -> None:
+    run(tmp_path)
+    path = tmp_path / "state" / "ledger.jsonl"
+    path.write_bytes(path.read_bytes() * 2)
+    before = files(tmp_path)
+    with pytest.raises(AirlockError, match="the chain of the ledger is broken"):
+        run(tmp_path, **OTHER, relock=True, reason="curl 8.2")
+    assert files(tmp_path)["box.lock.json"] == before["box.lock.json"]
+
+
+def test_a_power_cut_between_signature_and_lock_leaves_the_old_lock_valid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path)
+    write = LockFiles._write
+
+    def cut(self: LockFiles, path: Path, data: bytes) -> None:
+        if path == lock_file(tmp_path):
+            raise OSError("power cut")
+        write(self, path, data)
+
+    monkeypatch.setattr(LockFiles, "_write", cut)
+    with pytest.raises(OSError, match="power cut"):
+        run(tmp_path, **OTHER, relock=True, reason="curl 8.2")
+    monkeypatch.undo()
+    assert run(tmp_path)["lock"]["serial"] == 1
+    assert run(tmp_path, **OTHER, relock=True, reason="curl 8.2")["lock"]["serial"] == 2
+
+
+def test_what_is_tried_for_the_evidence_is_refused(tmp_path: Path) -> None:
+    accepted = run(tmp_path)["accepted"]
+    tried = run(tmp_path, state="attacked", remembered=accepted)
+    assert len(tried["attacks"]) == 5
+    assert [attack for attack in tried["attacks"] if not attack["holds"]] == []
+    assert tried["itself"] == "lock 1 itself is accepted"
+
+
+def test_a_host_that_remembers_nothing_holds_nothing_against_an_older_lock(tmp_path: Path) -> None:
+    run(tmp_path)
+    tried = run(tmp_path, state="attacked")
+    open_doors = [attack["probe"] for attack in tried["attacks"] if not attack["holds"]]
+    assert len(open_doors) == 3
+    assert "an older lock with a good signature" in open_doors

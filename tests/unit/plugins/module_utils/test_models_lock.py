@@ -36,6 +36,19 @@ def test_a_lock_survives_its_file_and_makes_the_manifest_of_an_inline_entry() ->
     assert pulled.files == written.files
 
 
+def test_whose_signature_is_demanded_goes_from_the_intent_into_the_catalog() -> None:
+    wanted = {"type": "certificate", "bundle": "b", "ca": "c", "identity": "i"}
+    day = {"as_of": datetime.date(2026, 11, 21)}
+    models = {"chat": locked(signature={**wanted, **day})}
+    assert models_lock.parse(models_lock.dumps(models), "lock") == models
+    catalog = models_lock.catalog({}, {"chat": intent(signature={**wanted, **day})}, models)
+    assert catalog["chat"]["signature"] == {**wanted, "as_of": "2026-11-21"}
+    with pytest.raises(AirlockError, match="was changed since"):
+        models_lock.catalog({}, {"chat": intent()}, models)
+    with pytest.raises(AirlockError, match=r"signature\.type"):
+        intent(signature={"type": "trust-me"})
+
+
 def test_a_model_that_was_not_pulled_or_is_not_wanted_is_not_there() -> None:
     assert models_lock.catalog({}, {"chat": intent()}, {}) == {}
     assert models_lock.catalog({}, {}, {"chat": locked()}) == {}

@@ -18,7 +18,15 @@ def observation(**areas: Any) -> dict[str, Any]:
 
 
 def lock(previous: dict[str, Any] | None = None, **areas: Any) -> dict[str, Any]:
-    return state.create("box", observation(**areas), {}, DIGEST, lineage="one", previous=previous)
+    return state.create(
+        "box",
+        observation(**areas),
+        {},
+        DIGEST,
+        lineage="one",
+        serial=previous["serial"] + 1 if previous else 1,
+        previous=previous,
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,61 @@
+# Copyright (c) 2026 homelab.airlock contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Holds models against the signatures of their publishers, on the controller."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
+from ansible_collections.homelab.airlock.plugins.plugin_utils import model_signatures
+
+# What somebody would slip in: a file that bundles commonly say they ignore.
+_INTRUDER = {".git/config": "0" * 64}
+
+
+class ActionModule(ActionBase):
+    """Reads the bundles and keys of the site; changes nothing."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        _validated, wanted = self.validate_argument_spec(
+            {
+                "site_dir": {"type": "path", "required": True},
+                "models": {"type": "dict", "required": True},
+                "names": {"type": "list", "elements": "str", "required": True},
+                "attack": {"type": "bool", "default": False},
+            }
+        )
+        try:
+            return _run(wanted)
+        except AirlockError as exc:
+            raise AnsibleActionFail(str(exc)) from exc
+
+
+def _run(wanted: dict[str, Any]) -> dict[str, Any]:
+    models, site_dir = wanted["models"], Path(wanted["site_dir"])
+    found = [model_signatures.verify(models, name, site_dir) for name in wanted["names"]]
+    signatures = [signature for signature in found if signature]
+    result: dict[str, Any] = {"changed": False, "signatures": signatures}
+    if wanted["attack"] and signatures:
+        result["attack"] = _attack(models, signatures[0]["model"], site_dir)
+    return result
+
+
+def _attack(models: dict[str, Any], name: str, site_dir: Path) -> dict[str, Any]:
+    """Return how a file that nobody signed fared."""
+    try:
+        model_signatures.verify(models, name, site_dir, extra=_INTRUDER)
+    except AirlockError as exc:
+        return {"holds": True, "observed": str(exc)}
+    return {"holds": False, "observed": "accepted"}
