@@ -13,8 +13,8 @@ A change is a directory below ``/var/lib/airlock/changes``, for root alone, with
 
 Three things undo it: its own failure, a timer of systemd that its begin has armed, and
 ``airlock-revert.service`` before the network comes up, for what was pending when the power went.
-The directory below ``/run`` tells the last one that the change is of this boot, so that starting
-any other unit cannot pull it in between apply and confirmation.
+The last one leaves a change alone whose timer runs: starting any other unit can pull it in between apply
+and confirmation.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ class Changes:
     def __init__(self, run: Run, root: str = "/", record: str = RECORD):
         self.run = run
         self.directory = os.path.join(root, "var/lib/airlock/changes")
-        self.this_boot = os.path.join(root, "run/airlock/changes")
         self.record = record
 
     def begin(
@@ -87,6 +86,17 @@ class Changes:
                 raise
         return number
 
+    def settle(self, change: str, *, check: bool) -> None:
+        """Make sure that no change is pending before one is looked at.
+
+        One that still waits for its confirmation is refused, for what it changed may be gone in a moment;
+        one of that name that nobody waits for any more is undone, but not with ``check``. Raises
+        AirlockError, OSError.
+        """
+        if os.path.isdir(self.directory):
+            with self._locked():
+                self._finish_former(change, check=check)
+
     def apply(self, change: str) -> bool:
         """Run the commands of a pending change; return whether all worked, else it is undone.
 
@@ -117,8 +127,10 @@ class Changes:
     def confirm(self, change: str, number: str) -> dict[str, str]:
         """Keep the change with that number, if it was applied; return its outcome as `outcome`."""
         with self._locked():
-            if self.outcome(change, number)["state"] == "applied":
+            state = self.outcome(change, number)["state"]
+            if state == "applied":
                 self._conclude(change, number, "confirmed")
+            if state in ("applied", "confirmed"):  # the latter where the former call was cut short
                 self._disarm(change)
         return self.outcome(change, number)
 
@@ -135,7 +147,10 @@ class Changes:
     def revert(self, change: str, detail: str, *, boot: bool = False) -> bool:
         """Undo the change if it is pending; return whether it was. Raises AirlockError, OSError."""
         with self._locked():
-            if self._pending(change) is None:
+            if not self._is_pending(change) or (boot and self._waits(change)):
+                return False
+            if self._is_confirmed(change):
+                self._disarm(change)
                 return False
             # It may hang, or wait for the lock that is held here.
             self.run(["systemctl", "stop", _apply_unit(change)])
@@ -144,20 +159,33 @@ class Changes:
 
     def pending(self) -> list[str]:
         """Return the names of all pending changes."""
-        return sorted(name for name in os.listdir(self.directory) if self._pending(name))
+        return sorted(filter(self._is_pending, os.listdir(self.directory)))
 
     # -- parts -----------------------------------------------------------------------------
 
-    def _finish_former(self, change: str) -> None:
-        if self._pending(change) is None:
-            return
-        if self.run(["systemctl", "is-active", "--quiet", _timer(change)])[0] == 0:
-            raise AirlockError.refuse(
-                f"a change of {change} still waits for its confirmation",
-                where=self._path(change, "pending.json"),
-                fix="it undoes itself when its time is over; run again then",
-            )
-        self._revert(change, "nobody confirmed it")
+    def _is_pending(self, change: str) -> bool:
+        return os.path.exists(self._path(change, "pending.json"))
+
+    def _is_confirmed(self, change: str) -> bool:
+        number = self._read(change, "pending.json")["number"]
+        return self.outcome(change, number)["state"] == "confirmed"
+
+    def _waits(self, change: str) -> bool:
+        """Will it undo itself, or is it about to?"""
+        units = (_timer(change), _service(change))
+        return any(self.run(["systemctl", "is-active", "--quiet", unit])[0] == 0 for unit in units)
+
+    def _finish_former(self, change: str, *, check: bool = False) -> None:
+        for other in self.pending():
+            # Another one may be the path that this one would be confirmed over.
+            if self._waits(other):
+                raise AirlockError.refuse(
+                    f"a change of {other} still waits for its confirmation",
+                    where=self._path(other, "pending.json"),
+                    fix="it undoes itself when its time is over; run again then",
+                )
+        if self._is_pending(change) and not check:
+            self._revert(change, "nobody confirmed it")
 
     def _save(
         self,
@@ -177,7 +205,6 @@ class Changes:
         write_atomic(saved, before.encode(), mode=0o600)
         if before:
             self._must(["nft", "-c", "-f", saved])
-        os.makedirs(os.path.join(self.this_boot, change), exist_ok=True)
         pending = {"number": number, "state": state, **commands}
         write_atomic(self._path(change, "pending.json"), canonical.dumps(pending), mode=0o600)
         fsync_directory(self.directory)
@@ -224,9 +251,6 @@ class Changes:
                 os.unlink(self._path(change, name))
         fsync_directory(self._path(change, ""))
         self.run(["systemctl", "stop", _timer(change)])
-        shutil.rmtree(os.path.join(self.this_boot, change), ignore_errors=True)
-        with contextlib.suppress(OSError):  # another change is pending
-            os.rmdir(self.this_boot)
 
     def _pending(self, change: str) -> Any:
         try:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import glob
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -26,9 +27,10 @@ from .errors import AirlockError
 from .files import fsync_directory, read_limited, write_atomic
 from .managed import UNIT_DIRECTORY, displaced_path
 from .managed_plan import Plan
-from .ownership import Record
+from .ownership import Record, exclusive
 
 _MAX_BYTES = 64 * 1024 * 1024
+_EXPIRING = re.compile(r"(\bflags [a-z,]*\btimeout\b[^\n]*\n)\s*elements = \{[^}]*\}\n")
 
 
 def state_of(plan: Plan, running: Sequence[str], run: Run, record_path: str) -> dict[str, Any]:
@@ -64,8 +66,13 @@ def tables_of(tables: Sequence[str], run: Run) -> str:
     for table in tables:
         status, listed = run(["nft", "list", "table", *table.split()])
         # Naming it first makes removing it no error where it is not there (nft(8)).
-        text += f"table {table}\ndelete table {table}\n{listed if status == 0 else ''}"
+        text += f"table {table}\ndelete table {table}\n{_lasting(listed) if status == 0 else ''}"
     return text
+
+
+def _lasting(listed: str) -> str:
+    """Return the table without elements that expire: put back, they would begin their time anew."""
+    return _EXPIRING.sub(r"\1", listed)
 
 
 def active(run: Run, unit: str) -> bool:
@@ -187,9 +194,10 @@ def _write(path: str, entry: dict[str, Any] | None) -> None:
 
 
 def _put_back_record(state: dict[str, Any], path: str) -> None:
-    record = Record.load(path)
-    record.put_back(state["role"], state["record"])
-    record.save(path)
+    with exclusive(path):
+        record = Record.load(path)
+        record.put_back(state["role"], state["record"])
+        record.save(path)
 
 
 def _remove_empty(directories: Sequence[str]) -> None:

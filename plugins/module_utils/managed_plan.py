@@ -14,7 +14,7 @@ from typing import Any
 from .commands import Run
 from .managed import Manager
 from .managed_specs import Directory, File, Link, Outcome
-from .ownership import PATH, Record
+from .ownership import PATH, Record, exclusive
 
 _ATTRIBUTES = {
     "path": {"type": "path", "required": True},
@@ -94,18 +94,23 @@ class Plan:
 
         What was placed before a failure is ours all the same, and stands in the record.
         """
-        before = self._announce(record_path) if self.state == "present" and not check else b""
-        record = Record.load(record_path)
-        manager = Manager(self.role, record, run, check=check)
-        try:
-            if self.state == "absent":
-                return manager.absent()
-            return manager.present(
-                self.directories, self.files, self.links, self.units, prune=self.prune
-            )
-        finally:
-            if not check and record.to_bytes() != before:
-                record.save(record_path)
+        if check:
+            return self._carry_out(Manager(self.role, Record.load(record_path), run, check=True))
+        with exclusive(record_path):
+            before = self._announce(record_path) if self.state == "present" else b""
+            record = Record.load(record_path)
+            try:
+                return self._carry_out(Manager(self.role, record, run))
+            finally:
+                if record.to_bytes() != before:
+                    record.save(record_path)
+
+    def _carry_out(self, manager: Manager) -> Outcome:
+        if self.state == "absent":
+            return manager.absent()
+        return manager.present(
+            self.directories, self.files, self.links, self.units, prune=self.prune
+        )
 
     def _announce(self, record_path: str) -> bytes:
         """Claim what is about to be made; return the record as it is stored now.

@@ -11,8 +11,11 @@ uninstall test compares against it. Document, canonical JSON::
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import fcntl
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from . import canonical
@@ -108,6 +111,26 @@ class Record:
             for role, kinds in self._roles.items()
             for name, facts in kinds.get(kind, {}).items()
         }
+
+
+@contextlib.contextmanager
+def exclusive(path: str = PATH) -> Iterator[None]:
+    """Let one process at a time read the record and write it again: a change may undo itself at any moment.
+
+    Raises OSError.
+    """
+    directory = os.path.dirname(path)
+    made = not os.path.isdir(directory)
+    os.makedirs(directory, mode=0o755, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+        if made:
+            with contextlib.suppress(OSError):  # there is something in it now
+                os.rmdir(directory)
 
 
 def _known(kind: str) -> str:

@@ -31,7 +31,7 @@ NEEDS = {
 
 _PATH_BYTES = 107  # sun_path less its final NUL, unix(7)
 _CARRIED_BYTES = 65000  # less than the largest datagram with every header, RFC 768
-_UNREACHED = ("refused", "timeout")
+_UNREACHED = ("refused", "timeout", "untried")
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,9 @@ class Probe:
 class Outcome:
     """How an attempt ended.
 
-    ``outcome`` is reached, refused, timeout or error (it could not be tried); ``errno`` its symbol
-    or None; ``ms`` how long it took; ``detail`` a few words; ``source`` the own address used.
+    ``outcome`` is reached, refused, timeout, untried (it could not be made: no such path or
+    interface, for instance) or error (something broke); ``errno`` its symbol or None; ``ms`` how
+    long it took; ``detail`` a few words; ``source`` the own address used.
     """
 
     outcome: str
@@ -111,7 +112,8 @@ def parse(entry: Mapping[str, Any], index: int) -> Probe:
 def result(probe: Probe, outcome: Outcome) -> dict[str, Any]:
     """Return ``probe`` and ``outcome`` as one dictionary with ``holds``: was the expectation met?
 
-    A refusal is expected in vain only by what was reached; an error meets no expectation.
+    A refusal is expected in vain only by what was reached; an error meets no expectation. What was not
+    tried meets that of a refusal, and has no positive control (`records`): it proves nothing.
     """
     holds = (
         outcome.outcome == "reached" if probe.expect == "reached" else outcome.outcome in _UNREACHED
@@ -175,7 +177,9 @@ def records(
             "denial": entry["expect"] == "refused",
             "positive_control": (
                 f"reached from {seen_from} in {reached[same(entry)]['ms']} ms"
-                if entry["expect"] == "refused" and same(entry) in reached
+                if entry["expect"] == "refused"
+                and entry["outcome"] != "untried"
+                and same(entry) in reached
                 else None
             ),
         }

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 
 from .probes import Outcome, Probe
-from .probes_sockets import LARGEST, connected, destination, family, left, token
+from .probes_sockets import LARGEST, Untried, connected, destination, family, left, token
 from .probes_tricks import raw, tcp_held, udp_held
 
 # RFC 1035, 4.1: type A, class IN, the bits of a header, the fields of a header.
@@ -30,6 +30,8 @@ _ECHO = {
     socket.AF_INET: (socket.IPPROTO_ICMP, 8, 0),
     socket.AF_INET6: (socket.IPPROTO_ICMPV6, 128, 129),
 }
+# Nobody refused anything: there is nothing of that name, or nothing left to try with.
+_NOT_THERE = (errno.ENOENT, errno.ENODEV, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 _LINGER = 1.0
 _NO_PING_SOCKET = (errno.EACCES, errno.EPERM, errno.EPROTONOSUPPORT)
 
@@ -41,9 +43,13 @@ def attempt(probe: Probe, timeout: float) -> Outcome:
         outcome = _KINDS[probe.kind](probe, begin + timeout)
     except TimeoutError:
         outcome = Outcome("timeout")
+    except Untried as exc:
+        outcome = Outcome("untried", errno=_symbol(exc), detail=str(exc))
     except OSError as exc:
-        symbol = errno.errorcode.get(exc.errno or 0)
-        outcome = Outcome("refused", errno=symbol, detail="" if symbol else str(exc))
+        # Inside a unit nothing is there to be found on purpose; on the host that says nothing about its rules.
+        hidden = bool(probe.unit or probe.container)
+        kind = "untried" if exc.errno in _NOT_THERE and not hidden else "refused"
+        outcome = Outcome(kind, errno=_symbol(exc), detail="" if _symbol(exc) else str(exc))
     return Outcome(
         outcome.outcome,
         errno=outcome.errno,
@@ -51,6 +57,10 @@ def attempt(probe: Probe, timeout: float) -> Outcome:
         detail=outcome.detail,
         source=_source(probe),
     )
+
+
+def _symbol(exc: OSError) -> str | None:
+    return errno.errorcode.get(exc.errno or 0)
 
 
 def _tcp(probe: Probe, deadline: float) -> Outcome:

@@ -19,6 +19,10 @@ LARGEST = 65535
 _TOKEN_BYTES = 16
 
 
+class Untried(OSError):
+    """The attempt could not even be made."""
+
+
 def family(probe: Probe) -> socket.AddressFamily:
     """Return the family of the probe's address; one that maps IPv4 into IPv6 is IPv6."""
     return socket.AF_INET6 if ":" in probe.address else socket.AF_INET
@@ -31,7 +35,10 @@ def destination(
     port = probe.port if port is None else port
     if not probe.interface:
         return (probe.address, port)
-    return (probe.address, port, 0, socket.if_nametoindex(probe.interface))
+    try:
+        return (probe.address, port, 0, socket.if_nametoindex(probe.interface))
+    except OSError as exc:
+        raise Untried(exc.errno, f"there is no interface {probe.interface}") from exc
 
 
 @contextlib.contextmanager
@@ -40,10 +47,18 @@ def connected(probe: Probe, kind: socket.SocketKind, deadline: float) -> Iterato
     with socket.socket(family(probe), kind) as connection:
         if probe.source_port:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            connection.bind(("", probe.source_port))
+            take(connection, probe.source_port)
         connection.settimeout(left(deadline))
         connection.connect(destination(probe))
         yield connection
+
+
+def take(connection: socket.socket, port: int) -> None:
+    """Bind ``connection`` to its own ``port``. Raises Untried."""
+    try:
+        connection.bind(("", port))
+    except OSError as exc:
+        raise Untried(exc.errno, f"the own port {port} cannot be had") from exc
 
 
 def token(probe: Probe) -> bytes:

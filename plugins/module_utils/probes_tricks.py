@@ -10,7 +10,7 @@ import struct
 import time
 
 from .probes import Outcome, Probe
-from .probes_sockets import LARGEST, connected, destination, family, left, token
+from .probes_sockets import LARGEST, connected, destination, family, left, take, token
 
 _BEAT = 0.2  # seconds between two messages on a held flow
 _PATIENCE = 1.0  # seconds that an answer on it may take
@@ -59,7 +59,7 @@ def raw(probe: Probe, deadline: float) -> Outcome:
         socket.socket(family(probe), socket.SOCK_RAW, socket.IPPROTO_UDP) as packets,
     ):
         # Nothing is sent from this one; without it the kernel would answer the answer with an error.
-        keeper.bind(("", probe.source_port))
+        take(keeper, probe.source_port)
         port = keeper.getsockname()[1]
         expected = struct.pack("!2H", probe.port, port)
         # For IPv4 no checksum is a valid one (RFC 768); for IPv6 the kernel puts it in (RFC 3542, 3.1).

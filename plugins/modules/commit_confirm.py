@@ -163,6 +163,7 @@ def _begin(module: AnsibleModule, run: Run) -> dict[str, object]:
     wanted = module.params
     _refuse_impossible(module)
     plan = _plan(module)
+    Changes(run).settle(wanted["change"], check=module.check_mode)
     predicted = plan.carry_out(run, check=True)
     stopped = [unit for unit in wanted["running"] if not active(run, unit)]
     reasons = [*predicted.reasons, *wanted["because"], *(f"{unit}: not active" for unit in stopped)]

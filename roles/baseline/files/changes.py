@@ -16,6 +16,8 @@ from airlock.changes import Changes
 from airlock.commands import run_here
 from airlock.errors import AirlockError
 
+_RESTARTED = "the host was restarted before anybody confirmed it"
+
 
 def act(options: argparse.Namespace) -> bool:
     """Do what the command line says; return whether all of it worked."""
@@ -29,10 +31,12 @@ def act(options: argparse.Namespace) -> bool:
     done = True
     for change in changes.pending():
         try:
-            changes.revert(change, "the host was restarted before anybody confirmed it", boot=True)
-            print(f"The change of {change} was undone before the network comes up.")
+            if changes.revert(change, _RESTARTED, boot=True):
+                print(f"The change of {change} was undone before the network comes up.")
         except (AirlockError, OSError) as exc:
             print(f"The change of {change} could not be undone: {exc}", file=sys.stderr)
+            # That one tries again until it has worked.
+            run_here(["systemctl", "start", "--no-block", f"airlock-revert@{change}.service"])
             done = False
     return done
 

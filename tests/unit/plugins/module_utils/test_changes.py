@@ -120,7 +120,6 @@ def test_a_change_that_nobody_confirms_leaves_nothing(
     assert everything(tmp_path) == before
     assert host.outcome("demo", number) == {"state": "reverted", "detail": "too late"}
     assert host.pending() == []
-    assert not (tmp_path / "run/airlock/changes").exists()
     assert ("at boot" if boot else "load old") in machine.seen
     loaded = f"nft -f {host.directory}/demo/tables.nft" in machine.seen
     assert loaded is not boot
@@ -182,7 +181,6 @@ def test_the_marker_and_the_timer_come_before_the_first_change(
         assert host.pending() == ["demo"]
         assert os.stat(f"{host.directory}/demo").st_mode & 0o777 == 0o700
         assert os.stat(f"{host.directory}/demo/pending.json").st_mode & 0o777 == 0o600
-        assert (tmp_path / "run/airlock/changes/demo").is_dir()
         assert any(
             "--on-active=60" in line and "airlock-revert@demo" in line for line in machine.seen
         )
@@ -256,6 +254,76 @@ def test_a_second_change_waits_for_the_first_and_undoes_one_that_was_left(
     host.revert("demo", "")
     assert state(host, second) == "reverted"
     assert not (tmp_path / "etc/deep").exists()
+
+
+def test_nothing_is_looked_at_while_a_change_waits(
+    host: Changes, machine: Machine, tmp_path: Path
+) -> None:
+    number = begin(host, plan(tmp_path))
+    machine.failing = ()
+    for change in ("demo", "other"):  # the other may be confirmed over what demo takes away
+        with pytest.raises(AirlockError, match="a change of demo still waits"):
+            host.settle(change, check=True)
+    machine.failing = ("systemctl is-active",)
+    host.settle("demo", check=True)
+    assert host.pending() == ["demo"]
+    host.settle("demo", check=False)
+    assert state(host, number) == "reverted"
+
+
+def test_a_confirmation_that_was_cut_short_holds(
+    host: Changes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = begin(host, plan(tmp_path))
+    assert host.apply("demo")
+    with monkeypatch.context() as cut:
+        cut.setattr(host, "_disarm", lambda _change: None)
+        host.confirm("demo", number)
+    assert host.pending() == ["demo"]
+    assert not host.revert("demo", "too late")
+    assert state(host, number) == "confirmed"
+    assert host.pending() == []
+    assert (tmp_path / "etc/deep/a").exists()
+
+
+def test_a_change_whose_timer_runs_is_not_the_business_of_the_boot(
+    host: Changes, machine: Machine, tmp_path: Path
+) -> None:
+    number = begin(host, plan(tmp_path))
+    machine.failing = ()
+    assert not host.revert("demo", "restarted", boot=True)
+    assert state(host, number) == "pending"
+
+
+def test_a_marker_that_cannot_be_read_keeps_no_other_change(host: Changes, tmp_path: Path) -> None:
+    begin(host, plan(tmp_path))
+    os.mkdir(f"{host.directory}/broken")
+    Path(f"{host.directory}/broken/pending.json").write_text("")
+    assert host.pending() == ["broken", "demo"]
+    with pytest.raises(AirlockError, match="not valid JSON"):
+        host.revert("broken", "restarted", boot=True)
+    assert host.revert("demo", "restarted", boot=True)
+
+
+def test_what_expires_is_not_put_back() -> None:
+    listed = """table inet airlock {
+\tset window4 {
+\t\ttype ipv4_addr . inet_proto . inet_service
+\t\tflags timeout
+\t\telements = { 192.0.2.1 . tcp . 80 timeout 4s expires 3s996ms,
+\t\t\t     192.0.2.2 . tcp . 80 timeout 4s expires 3s996ms }
+\t}
+\tset admin4 {
+\t\ttype ipv4_addr
+\t\tflags interval
+\t\telements = { 192.0.2.9 }
+\t}
+}
+"""
+    saved = changes_saved.tables_of(["inet airlock"], lambda _command: (0, listed))
+    assert "192.0.2.9" in saved
+    assert "expires" not in saved
+    assert saved.count("{") == saved.count("}")
 
 
 def test_what_cannot_be_put_back_does_not_keep_the_rest(

@@ -57,6 +57,8 @@ def test_a_probe_that_cannot_be_tried_is_refused(entry: dict[str, Any], message:
         ("refused", "refused", True),
         ("refused", "timeout", True),
         ("refused", "reached", False),
+        ("refused", "untried", True),
+        ("reached", "untried", False),
         ("refused", "error", False),
         ("reached", "reached", True),
         ("reached", "refused", False),

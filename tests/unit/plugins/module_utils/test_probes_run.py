@@ -163,7 +163,16 @@ def test_a_probe_comes_from_the_port_it_wants() -> None:
 def test_a_link_local_address_is_on_an_interface() -> None:
     probe = Probe(id="x", kind="tcp", expect="reached", address="fe80::9", port=7, interface="lo")
     assert probes_sockets.destination(probe) == ("fe80::9", 7, 0, socket.if_nametoindex("lo"))
-    assert tried("tcp", address="fe80::9", port=7, interface="no-such-link").outcome == "refused"
+    assert tried("tcp", address="fe80::9", port=7, interface="no-such-link").outcome == "untried"
+
+
+def test_an_own_port_that_is_taken_says_nothing_of_the_destination() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port, own = server.getsockname()[1], taken.getsockname()[1]
+        outcome = tried("tcp", address="127.0.0.1", port=port, source_port=own)
+    assert (outcome.outcome, outcome.errno) == ("untried", "EADDRINUSE")
 
 
 @pytest.mark.parametrize("kind", ["udp", "dns"])
@@ -221,7 +230,7 @@ def test_many_probes_run_in_parallel_and_keep_their_order(silent: int) -> None:
     asked = [
         Probe(id=str(n), kind="udp", expect="refused", address="127.0.0.1", port=silent)
         if n % 2
-        else Probe(id=str(n), kind="unix", expect="refused", path="/nonexistent")
+        else Probe(id=str(n), kind="tcp", expect="refused", address="127.0.0.1", port=1)
         for n in range(count)
     ]
     begin = time.monotonic()
