@@ -69,7 +69,16 @@ def _model(models: Mapping[str, Any], name: str) -> dict[str, Any]:
         "name": name,
         "model": {
             "name": name,
-            "files": [{"path": entry.stored, **contents[entry.path]} for entry in manifest.files],
+            "manifest": manifest.digest,
+            "files": [
+                {
+                    "path": entry.stored,
+                    "name": entry.path,
+                    **({"checked": entry.checked.document()} if entry.checked else {}),
+                    **contents[entry.path],
+                }
+                for entry in manifest.files
+            ],
         },
         "artifacts": [
             {
@@ -81,7 +90,10 @@ def _model(models: Mapping[str, Any], name: str) -> dict[str, Any]:
             }
             for entry in manifest.files
         ],
-        "pushes": [{"dest": entry.stored, **contents[entry.path]} for entry in manifest.files],
+        "pushes": [
+            {"dest": entry.stored, "manifest": manifest.digest, **contents[entry.path]}
+            for entry in manifest.files
+        ],
         "manifest": {
             "path": f"{library.MANIFESTS}/{name}.json",
             "content": canonical.dumps(manifest.document()).decode() + "\n",

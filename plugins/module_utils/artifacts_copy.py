@@ -12,22 +12,15 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import IO, Protocol
+from typing import IO
 
 from .artifacts import MAX_SIZE, Content
+from .digests import Digest
 from .errors import AirlockError
 from .files import fsync_directory
 
 _CHUNK = 1024 * 1024
 _SUSPECT = "find out why it changed before correcting the catalog; nothing was kept"
-
-
-class Digest(Protocol):
-    """What hashlib returns."""
-
-    def update(self, data: bytes, /) -> None: ...
-
-    def hexdigest(self) -> str: ...
 
 
 def wrong_digest(
@@ -52,14 +45,16 @@ def copy_verified(
     origin: str,
     mode: int = 0o600,
     fix: str = _SUSPECT,
+    witness: Digest | None = None,
 ) -> None:
     """Stream ``source`` into the new file ``path`` while hashing it.
 
+    ``witness`` is a second digest that is fed the same bytes.
     ``path`` is removed again unless it became ``content``. Raises AirlockError, OSError.
     """
     try:
         with open(path, "xb", opener=_opener) as target:
-            _append(source, target, content, subject, origin, fix)
+            _append(source, target, content, subject, origin, fix, witness)
             os.fchmod(target.fileno(), mode)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -102,6 +97,7 @@ def _append(
     subject: str,
     origin: str,
     fix: str = _SUSPECT,
+    witness: Digest | None = None,
 ) -> None:
     hasher: Digest = hashlib.sha256()
     done = 0
@@ -111,6 +107,8 @@ def _append(
     limit = content.size or MAX_SIZE
     while done <= limit and (chunk := source.read(_CHUNK)):
         hasher.update(chunk)
+        if witness:
+            witness.update(chunk)
         target.write(chunk)
         done += len(chunk)
     if content.size and done < content.size:
