@@ -9,7 +9,7 @@ export AIRLOCK_LAB_INSTANCE ?= airlock-lab
 LAB := .lab$(if $(filter-out airlock-lab,$(AIRLOCK_LAB_INSTANCE)),/$(AIRLOCK_LAB_INSTANCE))
 PLAY := ansible-playbook -i $(LAB)/site/inventory.yml
 
-STAGES := lint types unit sanity integration artifact browser bench molecule
+STAGES := lint types unit sanity integration tamper artifact browser bench molecule
 
 .PHONY: help venv lab lab-host lab-down ask verify testinfra test $(STAGES)
 

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import time
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -14,6 +16,12 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.homelab.airlock.plugins.module_utils.artifacts import human
 
 _MODULE = "homelab.airlock.artifact_push"
+_CHUNK = 32 * 1024 * 1024
+_TELL_SECONDS = 10
+
+
+class NoRoom(AnsibleActionFail):  # type: ignore[misc]
+    """The disk of the host is full."""
 
 
 class ActionModule(ActionBase):
@@ -30,8 +38,15 @@ class ActionModule(ActionBase):
         if staged.get("failed") or not missing or self._task.check_mode:
             return staged
         entries = [by_place[each["dest"]] for each in missing]
+        have = {each["sha256"]: each["have"] for each in missing}
+        staging = {"phase": "discard", "staging": staged["staging"]}
         for entry in entries:
-            self._upload(entry, arguments["cache"], staged["staging"])
+            try:
+                self._upload(entry, arguments["cache"], staged["staging"], have[entry["sha256"]])
+            except NoRoom:
+                self._module({**arguments, **staging}, task_vars)
+                raise
+            have[entry["sha256"]] = entry["size"]
         placed = self._module(
             {
                 **arguments,
@@ -61,12 +76,44 @@ class ActionModule(ActionBase):
                 f"'id -u' on the host: expected a number, found {answer['stdout']!r}; check the login shell."
             ) from exc
 
-    def _upload(self, entry: dict[str, Any], cache: str, staging: str) -> None:
+    def _upload(self, entry: dict[str, Any], cache: str, staging: str, have: int) -> None:
+        """Send the artifact from byte ``have`` on, in pieces, so that a broken connection costs one of them."""
         name = f"sha256-{entry['sha256']}"
         source = os.path.join(cache, name)
         if not os.path.isfile(source):
             raise AnsibleActionFail(
                 f"{source}: expected the artifact for {entry['dest']}, found no file; run artifact_fetch first."
             )
-        self._display.v(f"Sending {human(os.path.getsize(source))} for {entry['dest']}")
-        self._connection.put_file(source, os.path.join(staging, name))
+        size = os.path.getsize(source)
+        resumed = f", going on after {human(have)}" if 0 < have < size else ""
+        self._display.v(f"Sending {human(size)} for {entry['dest']}{resumed}")
+        told = time.monotonic()
+        with open(source, "rb") as handle:
+            handle.seek(have)
+            while chunk := handle.read(_CHUNK):
+                self._send(chunk, os.path.join(staging, name), have, entry["dest"])
+                have += len(chunk)
+                if time.monotonic() - told > _TELL_SECONDS:
+                    told = time.monotonic()
+                    self._display.display(
+                        f"{entry['dest']}: {human(have)} of {human(size)} sent, {100 * have // size} %"
+                    )
+
+    def _send(self, chunk: bytes, path: str, offset: int, subject: str) -> None:
+        """Write ``chunk`` at ``offset`` of the upload, which may be there already."""
+        command = (
+            f"LC_ALL=C dd of={shlex.quote(path)} bs=1M seek={offset} oflag=seek_bytes conv=notrunc "
+            "iflag=fullblock status=none"
+        )
+        answer = self._low_level_execute_command(command, sudoable=False, in_data=chunk)
+        if answer["rc"] == 0:
+            return
+        said = answer.get("stderr", "").strip()
+        if "No space left" in said or "quota exceeded" in said:
+            raise NoRoom(
+                f"{subject}: the disk of the host is full after {human(offset)}; make room, then run again; "
+                "nothing was kept."
+            )
+        raise AnsibleActionFail(
+            f"{subject}: the upload failed after {human(offset)}: {said or 'no reason'}."
+        )

@@ -81,7 +81,16 @@ def _model(models: Mapping[str, Any], name: str) -> dict[str, Any]:
         "manifest_sha256": manifest.digest,
         "model": {
             "name": name,
-            "files": [{"path": entry.stored, **contents[entry.path]} for entry in manifest.files],
+            "manifest": manifest.digest,
+            "files": [
+                {
+                    "path": entry.stored,
+                    "name": entry.path,
+                    **({"checked": entry.checked.document()} if entry.checked else {}),
+                    **contents[entry.path],
+                }
+                for entry in manifest.files
+            ],
         },
         "artifacts": [
             {
@@ -98,6 +107,7 @@ def _model(models: Mapping[str, Any], name: str) -> dict[str, Any]:
         "pushes": [
             {
                 "dest": entry.stored,
+                "manifest": manifest.digest,
                 "model_file": entry.path,
                 **({"found_at": on_host[entry.path]} if entry.path in on_host else {}),
                 **contents[entry.path],

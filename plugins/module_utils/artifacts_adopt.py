@@ -12,32 +12,43 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
 from typing import IO
 
+from . import digests
 from .artifacts import Content
 from .artifacts_copy import copy_verified, wrong_digest
+from .digests import Digest
 from .errors import AirlockError
-from .files import sha256_file
 
 _FICLONE = 0x40049409
 _FIX = "let its owner repair it, or take on_host out of models.yml and pull the model anew"
 
 
-def adopt(found_at: str, path: str, content: Content, mode: int, subject: str) -> None:
+def adopt(
+    found_at: str,
+    path: str,
+    content: Content,
+    mode: int,
+    subject: str,
+    witness: Digest | None = None,
+) -> None:
     """Make the new file ``path`` a copy of ``found_at`` that is ``content``.
 
-    Messages call it ``subject``. ``path`` is removed again unless it became that. Raises AirlockError, OSError.
+    Messages call it ``subject``; ``witness`` is a second digest that is fed the same bytes. ``path`` is removed
+    again unless it became that. Raises AirlockError, OSError.
     """
     with open_plain(found_at) as source:
         if _clone(source, path):
-            _verify(path, content, found_at, mode, subject)
+            _verify(path, content, found_at, mode, subject, witness)
         else:
             copy_verified(
-                source, path, content, subject=subject, origin=found_at, mode=mode, fix=_FIX
-            )
+                source, path, content,
+                subject=subject, origin=found_at, mode=mode, fix=_FIX, witness=witness,
+            )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -67,11 +78,17 @@ def _clone(source: IO[bytes], path: str) -> bool:
         os.close(target)
 
 
-def _verify(path: str, content: Content, found_at: str, mode: int, subject: str) -> None:
+def _verify(
+    path: str, content: Content, found_at: str, mode: int, subject: str, witness: Digest | None
+) -> None:
+    sha256 = hashlib.sha256()
     try:
-        digest = sha256_file(path, keep_cache=False)
-        if digest != content.sha256:
-            raise wrong_digest(subject, found_at, content.sha256, digest, _FIX)
+        with open_plain(path) as copy:
+            digests.feed(
+                copy.fileno(), [sha256, witness] if witness else [sha256], keep_cache=False
+            )
+        if sha256.hexdigest() != content.sha256:
+            raise wrong_digest(subject, found_at, content.sha256, sha256.hexdigest(), _FIX)
         os.chmod(path, mode)
     except BaseException:
         os.unlink(path)

@@ -13,22 +13,15 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import IO, Protocol
+from typing import IO
 
 from .artifacts import MAX_SIZE, Content
+from .digests import Digest
 from .errors import AirlockError
 from .files import fsync_directory
 
 _CHUNK = 1024 * 1024
 _SUSPECT = "find out why it changed before correcting the catalog; nothing was kept"
-
-
-class Digest(Protocol):
-    """What hashlib returns."""
-
-    def update(self, data: bytes, /) -> None: ...
-
-    def hexdigest(self) -> str: ...
 
 
 def wrong_digest(
@@ -58,14 +51,16 @@ def copy_verified(
     origin: str,
     mode: int = 0o600,
     fix: str = _SUSPECT,
+    witness: Digest | None = None,
 ) -> Content:
     """Stream ``source`` into the new file ``path`` while hashing it; return what it became.
 
+    ``witness`` is a second digest that is fed the same bytes.
     ``path`` is removed again unless it became ``content``. Raises AirlockError, OSError.
     """
     try:
         with open(path, "xb", opener=_opener) as target:
-            found = _append(source, target, content, subject, origin, fix)
+            found = _append(source, target, content, subject, origin, fix, witness)
             os.fchmod(target.fileno(), mode)
             return found
     except BaseException:
@@ -119,12 +114,15 @@ def _append(
     subject: str,
     origin: str,
     fix: str = _SUSPECT,
+    witness: Digest | None = None,
 ) -> Content:
     sha256: Digest = hashlib.sha256()
     hashers = [(sha256, "sha256", content.sha256)]
     if content.git_sha1:
         git = hashlib.sha1(b"blob %d\0" % content.size, usedforsecurity=False)
         hashers.append((git, "git SHA-1", content.git_sha1))
+    if witness:
+        hashers.append((witness, "", ""))
     done = 0
     while target.readable() and (chunk := target.read(_CHUNK)):
         for hasher, _kind, _wanted in hashers:

@@ -4,38 +4,45 @@
 """The receiving half of a push: what a host has, and how an upload becomes an artifact.
 
 The connection's ordinary user uploads into a directory of its own; root copies from there while hashing,
-into files that nobody else ever had open, so that what was hashed is what is kept.
+into files that nobody else ever had open, so that what was hashed is what is kept. What a broken connection
+left of an upload is gone on with; the digest of the whole decides.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from . import artifacts_wheel as wheels
-from . import formats
+from . import custody, digests, formats, sealing
 from .artifacts import Content, human
 from .artifacts_adopt import adopt as copy_on_host
 from .artifacts_adopt import open_plain
 from .artifacts_copy import copy_verified
 from .errors import AirlockError
-from .files import fsync_directory, sha256_file
+from .files import fsync_directory
 from .ownership import Record
+from .receipts import Book, Moment
 
 _STAGING = ".incoming-"
+_PRIVATE = ".ingest-"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
 class Push:
     """One artifact and its place: a file with ``mode``, or a directory when ``wheel`` is true.
 
-    ``proven`` says that the caller has verified the place already in this play. ``found_at`` is a file of
-    the host that has the content and is copied instead of an upload, ``model_file`` what its model calls it.
+    A file of a model has what its model calls it as ``model_file``, and names the digest of its ``manifest``:
+    it is sealed and gets a receipt. ``found_at`` is a file of the host that has the content and is copied
+    instead of an upload. ``proven`` says that the caller has verified the place already in this play.
     """
 
     content: Content
@@ -45,34 +52,48 @@ class Push:
     proven: bool = False
     found_at: str = ""
     model_file: str = ""
+    manifest: str = ""
+
+    @property
+    def subject(self) -> custody.Subject:
+        """Return what the file has to be."""
+        return custody.Subject(
+            self.path, self.content, self.manifest, owner=os.geteuid(), mode=self.mode
+        )
 
 
-def lacking(pushes: Iterable[Push], role: str, record: Record) -> list[tuple[Push, str]]:
+def lacking(
+    pushes: Iterable[Push], role: str, record: Record, book: Book
+) -> list[tuple[Push, str]]:
     """Return the artifacts that the host cannot prove it has, each with the reason."""
     found = []
     for push in pushes:
-        reason = None if push.proven else _flaw(push, role, record)
+        reason = None if push.proven else _flaw(push, role, record, book)
         if reason is not None:
             found.append((push, reason))
     return found
 
 
-def stage(missing: list[Push], uploader: int, role: str, record: Record) -> str:
-    """Make the upload directory (0700, of user id ``uploader``) beside the first destination.
+def stage(
+    missing: list[Push], uploader: int, role: str, record: Record
+) -> tuple[str, dict[str, int]]:
+    """Make the upload directory (0700, of user id ``uploader``) beside the first destination, or find it again.
 
-    Missing parents are made and claimed; what an interrupted push left there is removed.
-    Raises AirlockError when the file system cannot hold the uploads and their copies.
+    Missing parents are made and claimed. Returns the directory, and by name of the object how many bytes of it
+    an interrupted push has left there. Raises AirlockError when the file system cannot hold the uploads
+    and their copies.
     """
     for push in missing:
         _make_directory(os.path.dirname(push.path), role, record)
     parent = os.path.dirname(missing[0].path)
-    for name in os.listdir(parent):
-        if name.startswith(_STAGING):
-            shutil.rmtree(os.path.join(parent, name))
-    needed = sum(push.content.size for push in missing) + max(push.content.size for push in missing)
+    wanted = {push.content.object_name: push.content.size for push in missing}
+    path, have = _resume(parent, uploader, wanted)
+    needed = sum(wanted.values()) - sum(have.values()) + max(wanted.values())
     room = os.statvfs(parent)
     free = room.f_bavail * room.f_frsize
     if needed > free:
+        if path:
+            discard(path)
         raise AirlockError.refuse(
             "the disk is too full for what would be pushed",
             expected=f"{human(needed)} free",
@@ -80,10 +101,40 @@ def stage(missing: list[Push], uploader: int, role: str, record: Record) -> str:
             where=parent,
             fix="make room, then run again; nothing was sent",
         )
-    path = os.path.join(parent, f"{_STAGING}{secrets.token_hex(6)}")
-    os.mkdir(path, 0o700)
-    os.chown(path, uploader, -1)
-    return path
+    if not path:
+        path = os.path.join(parent, f"{_STAGING}{secrets.token_hex(6)}")
+        os.mkdir(path, 0o700)
+        os.chown(path, uploader, -1)
+    return path, have
+
+
+def _resume(parent: str, uploader: int, wanted: dict[str, int]) -> tuple[str, dict[str, int]]:
+    """Find what an interrupted push left: its directory ('' for none) and its uploads; the rest is removed."""
+    kept, have = "", {}
+    for name in sorted(os.listdir(parent)):
+        path = os.path.join(parent, name)
+        if not name.startswith((_STAGING, _PRIVATE)):
+            continue
+        now = os.lstat(path)
+        ours = stat.S_ISDIR(now.st_mode) and stat.S_IMODE(now.st_mode) == 0o700
+        if kept or name.startswith(_PRIVATE) or not ours or now.st_uid != uploader:
+            _clear(path)
+            continue
+        kept = path
+        for entry in os.listdir(path):
+            upload = os.lstat(os.path.join(path, entry))
+            if stat.S_ISREG(upload.st_mode) and upload.st_size <= wanted.get(entry, -1):
+                have[entry] = upload.st_size
+            else:
+                _clear(os.path.join(path, entry))
+    return kept, have
+
+
+def _clear(path: str) -> None:
+    if stat.S_ISDIR(os.lstat(path).st_mode):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
 
 
 def discard(staging: str) -> None:
@@ -91,34 +142,39 @@ def discard(staging: str) -> None:
     shutil.rmtree(staging, ignore_errors=True)
 
 
-def place(push: Push, staging: str, role: str, record: Record) -> None:
+def place(push: Push, staging: str, role: str, record: Record, book: Book) -> None:
     """Verify one upload and put it in its place. Raises AirlockError and OSError.
 
-    A wrong digest leaves the place as it was.
+    A wrong digest or a full disk leaves the place as it was.
     """
-    parent, name = os.path.split(push.path)
-    fresh = os.path.join(parent, f".{name}.{secrets.token_hex(6)}")
-    with open_plain(os.path.join(staging, push.content.object_name)) as upload:
+    parent = os.path.dirname(push.path)
+    with _room(push, parent), _private(parent) as private:
+        _place(push, staging, private, role, record, book)
+
+
+def _place(push: Push, staging: str, private: str, role: str, record: Record, book: Book) -> None:
+    fresh = os.path.join(private, os.path.basename(push.path))
+    upload = os.path.join(staging, push.content.object_name)
+    with open_plain(upload) as source, _witness(push) as witness:
         copy_verified(
-            upload,
+            source,
             fresh,
             push.content,
             subject=push.path,
             origin="the controller's cache",
             mode=push.mode,
             fix=f"remove {push.content.object_name} from the cache and run again; nothing was placed",
+            witness=witness,
         )
+        blake3 = witness.hexdigest() if witness else ""
     if push.wheel:
-        try:
-            receipt = wheels.unpack(fresh, push.path, push.content.sha256)
-        finally:
-            os.unlink(fresh)
+        receipt = wheels.unpack(fresh, push.path, push.content.sha256)
         record.claim(role, "trees", push.path, sha256=push.content.sha256, receipt=receipt)
-    else:
-        _keep(fresh, push, role, record)
+        return
+    _keep(fresh, push, blake3, role, record, book)
 
 
-def adopt(push: Push, role: str, record: Record) -> None:
+def adopt(push: Push, role: str, record: Record, book: Book) -> None:
     """Put in its place what the host has elsewhere. Raises AirlockError and OSError.
 
     Nobody looked into it before, so the format of a model file is checked here. The place stays as it
@@ -126,28 +182,65 @@ def adopt(push: Push, role: str, record: Record) -> None:
     """
     parent, name = os.path.split(push.path)
     _make_directory(parent, role, record)
-    fresh = os.path.join(parent, f".{name}.{secrets.token_hex(6)}")
-    try:
-        copy_on_host(push.found_at, fresh, push.content, push.mode, push.path)
+    with _private(parent) as private, _room(push, parent):
+        fresh = os.path.join(private, name)
+        with _witness(push) as witness:
+            try:
+                copy_on_host(push.found_at, fresh, push.content, push.mode, push.path, witness)
+            except OSError as exc:
+                if exc.errno in _FULL:
+                    raise
+                raise AirlockError.refuse(
+                    f"the host's own file cannot be taken ({exc.strerror})",
+                    where=push.found_at,
+                    fix="let Ollama pull the model there, or take on_host out of models.yml and pull it anew",
+                ) from exc
+            blake3 = witness.hexdigest() if witness else ""
         if push.model_file:
             formats.check(fresh, push.model_file, push.found_at)
-    except BaseException as exc:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(fresh)
-        if not isinstance(exc, OSError):
-            raise
-        raise AirlockError.refuse(
-            f"the host's own file cannot be taken ({exc.strerror})",
-            where=push.found_at,
-            fix="let Ollama pull the model there, or take on_host out of models.yml and pull it anew",
-        ) from exc
-    _keep(fresh, push, role, record)
+        _keep(fresh, push, blake3, role, record, book)
 
 
-def _keep(fresh: str, push: Push, role: str, record: Record) -> None:
+def _keep(fresh: str, push: Push, blake3: str, role: str, record: Record, book: Book) -> None:
+    sealing.unseal(push.path)
     os.replace(fresh, push.path)
     fsync_directory(os.path.dirname(push.path))
     record.claim(role, "files", push.path, sha256=push.content.sha256)
+    if push.manifest:
+        custody.receive(push.subject, blake3, book, Moment.now())
+
+
+@contextlib.contextmanager
+def _room(push: Push, parent: str) -> Iterator[None]:
+    """Say in one sentence that the disk of ``parent`` is full."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno not in _FULL:
+            raise
+        raise AirlockError.refuse(
+            "the disk is full",
+            expected=f"{human(push.content.size)} for {push.content.object_name}",
+            where=parent,
+            fix="make room, then run again; nothing was placed",
+        ) from exc
+
+
+@contextlib.contextmanager
+def _private(parent: str) -> Iterator[str]:
+    """Give a directory that only this user may enter, on the file system of ``parent``."""
+    path = tempfile.mkdtemp(prefix=_PRIVATE, dir=parent)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def _witness(push: Push) -> Iterator[digests.Blake3 | None]:
+    """Give the second digest that a file of a model is hashed with on its way, where the host has it."""
+    with digests.blake3() if push.manifest else contextlib.nullcontext() as witness:
+        yield witness
 
 
 def surplus(pushes: Iterable[Push], directory: str, role: str, record: Record) -> list[str]:
@@ -162,8 +255,8 @@ def surplus(pushes: Iterable[Push], directory: str, role: str, record: Record) -
 
 def remove(path: str, role: str, record: Record) -> None:
     """Remove one artifact file and its claim. Raises OSError."""
-    if os.path.lexists(path):
-        os.unlink(path)
+    with contextlib.suppress(FileNotFoundError):
+        sealing.remove(path)
     record.release(role, "files", path)
 
 
@@ -175,21 +268,13 @@ def _make_directory(path: str, role: str, record: Record) -> None:
         record.claim(role, "directories", path, purge=False)
 
 
-def _flaw(push: Push, role: str, record: Record) -> str | None:
+def _flaw(push: Push, role: str, record: Record, book: Book) -> str | None:
     if push.wheel:
         claim = record.claims(role, "trees").get(push.path, {})
         return wheels.flaw(push.path, push.content.sha256, claim.get("receipt"))
-    try:
-        now = os.lstat(push.path)
-    except FileNotFoundError:
+    finding = custody.prove(push.subject, book, Moment.now(), issue=False)
+    if finding.state == custody.MISSING:
         return "it is not there"
-    if not stat.S_ISREG(now.st_mode) or now.st_nlink != 1:
-        return "it is not a regular file of its own"
-    if (stat.S_IMODE(now.st_mode), now.st_uid) != (push.mode, os.geteuid()):
-        return f"its owner or mode differ from root and {push.mode:04o}"
-    if (
-        now.st_size != push.content.size
-        or sha256_file(push.path, keep_cache=False) != push.content.sha256
-    ):
-        return "its content is another"
+    if finding.state != custody.OK:
+        return f"expected {finding.expected}, found {finding.found}"
     return None

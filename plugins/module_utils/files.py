@@ -23,12 +23,10 @@ def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def sha256_file(path: str, *, keep_cache: bool = True) -> str:
+def sha256_file(path: str) -> str:
     """Return the SHA-256 of the regular file at ``path``, 64 hex digits.
 
-    With ``keep_cache=False`` the pages read are given back to the kernel
-    (posix_fadvise(2)), so that hashing a large model does not evict a running one.
-    Symbolic links are not followed. Raises OSError.
+    Symbolic links are not followed. Raises OSError. For large files see ``digests``.
     """
     hasher = hashlib.sha256()
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -36,12 +34,8 @@ def sha256_file(path: str, *, keep_cache: bool = True) -> str:
         os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
         buffer = bytearray(_CHUNK)
         view = memoryview(buffer)
-        done = 0
         while count := handle.readinto(buffer):
             hasher.update(view[:count])
-            if not keep_cache:
-                os.posix_fadvise(handle.fileno(), done, count, os.POSIX_FADV_DONTNEED)
-            done += count
     return hasher.hexdigest()
 
 

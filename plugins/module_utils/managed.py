@@ -16,6 +16,7 @@ import shutil
 import stat
 from collections.abc import Iterable
 
+from . import sealing
 from .commands import Run
 from .errors import AirlockError
 from .files import read_limited, write_atomic
@@ -211,7 +212,7 @@ class Manager:
         if displaced and os.path.exists(displaced):
             shutil.move(displaced, path)
         elif os.path.lexists(path):
-            os.unlink(path)
+            sealing.remove(path)
         self.record.release(self.role, "files", path)
 
     def _remove_trees(self) -> None:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 homelab.airlock contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Models: the catalog that the owner wrote, the manifests made from it, and files held against them.
+"""Models: the catalog that the owner wrote, the manifests made from it, and files that they name.
 
 Catalog entry, by name of the model::
 
@@ -22,7 +22,6 @@ Manifest, canonical JSON on the host::
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +30,6 @@ from . import artifacts, canonical, model_trust
 from . import artifacts_schema as schema
 from .artifacts import Artifact, Content
 from .errors import AirlockError
-from .files import sha256_file
 from .formats_checked import Checked
 from .formats_checked import parse as parse_checked
 
@@ -191,62 +189,6 @@ def parse(data: bytes, where: str) -> Manifest:
         schema.text(entry["licence"], f"{where}: licence", _LINE, "Apache-2.0"),
         tuple(files),
     )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """How a file is: ``state`` ok, missing or corrupt; what was expected and found, in words."""
-
-    path: str
-    state: str
-    expected: str = ""
-    found: str = ""
-
-    def sentence(self, subject: str) -> str:
-        """Return the finding as one sentence."""
-        return str(
-            AirlockError.refuse(
-                f"the file is {self.state}", expected=self.expected, found=self.found, where=subject
-            )
-        )
-
-
-def examine(path: str, content: Content, *, owner: int, mode: int) -> Finding:
-    """Hold the file at ``path`` against ``content``, reading every byte of it. Raises OSError.
-
-    It must be a regular file with one name, of user id ``owner`` and with ``mode``.
-    """
-    try:
-        now = os.lstat(path)
-    except FileNotFoundError:
-        return Finding(path, "missing", "a file", "nothing")
-    if not stat.S_ISREG(now.st_mode) or now.st_nlink != 1:
-        kind = "a symbolic link" if stat.S_ISLNK(now.st_mode) else f"{now.st_nlink} names for it"
-        if not stat.S_ISREG(now.st_mode) and not stat.S_ISLNK(now.st_mode):
-            kind = "something else"
-        return Finding(path, "corrupt", "a regular file with one name", kind)
-    if (now.st_uid, stat.S_IMODE(now.st_mode)) != (owner, mode):
-        return Finding(
-            path,
-            "corrupt",
-            f"owner {owner} and mode {mode:04o}",
-            f"owner {now.st_uid} and mode {stat.S_IMODE(now.st_mode):04o}",
-        )
-    return compare(path, content)
-
-
-def compare(path: str, content: Content, *, keep_cache: bool = False) -> Finding:
-    """Hold size and digest of the file at ``path`` against ``content``. Raises OSError.
-
-    A link is not followed. With ``keep_cache`` the pages stay in memory for who loads them next.
-    """
-    size = os.lstat(path).st_size
-    if size != content.size:
-        return Finding(path, "corrupt", f"{content.size} bytes", f"{size} bytes")
-    digest = sha256_file(path, keep_cache=keep_cache)
-    if digest != content.sha256:
-        return Finding(path, "corrupt", f"sha256 {content.sha256}", f"sha256 {digest}")
-    return Finding(path, "ok")
 
 
 def _checked(fields: Mapping[str, Any], where: str) -> Checked | None:

@@ -31,22 +31,26 @@ def install(
     *,
     versions: dict[str, str],
     mask: list[str],
+    optional: list[str],
     check: bool,
 ) -> list[str]:
     """Install what is missing; return a sentence for each package that came.
 
     ``versions`` pins packages and the dependencies that they bring, where it names them.
-    ``mask`` lists units that must not start with their package. Raises AirlockError.
+    ``mask`` lists units that must not start with their package, ``optional`` packages that are
+    left out where no package source has them. Raises AirlockError.
     """
     before = installed(run)
-    missing = sorted(set(names) - set(before))
+    missing = sorted({*names, *optional} - set(before))
+    if missing and not check:
+        _must(run, ["apt-get", "update", "-q"])
+    missing = [name for name in missing if name not in optional or _is_offered(run, name)]
     if not missing:
         return []
     if check:
         return [f"{name}: the package is missing" for name in missing]
     for unit in mask:
         _mask(role, unit, record)
-    _must(run, ["apt-get", "update", "-q"])
     plan = _steps(_apt(run, "--simulate", "install", *missing), "Inst")
     pinned = [f"{name}={versions[name]}" for name in plan if name in versions]
     free = [name for name in missing if name not in versions]
@@ -87,6 +91,11 @@ def remove(role: str, record: Record, run: Run, *, check: bool) -> list[str]:
 def _taken_along(run: Run, names: list[str], allowed: list[str] | None = None) -> set[str]:
     plan = set(_steps(_apt(run, "--simulate", "purge", *names), "Purg"))
     return plan - set(allowed or names)
+
+
+def _is_offered(run: Run, name: str) -> bool:
+    """Say whether a package source has it (apt-cache(8), madison)."""
+    return bool(_must(run, ["apt-cache", "madison", name]).strip())
 
 
 def _mask(role: str, unit: str, record: Record) -> None:

@@ -30,7 +30,8 @@ _MODES = ("chat", "embedding")
 _SERVICE = r"[a-z][a-z0-9-]{0,30}"
 _VERSION = 1
 
-# Hashing at 100 MB/s, then reading the weights once more as slowly, on top of what starting takes.
+# Hashing at 100 MB/s where no receipt holds, then reading the weights once more as slowly, on top of what
+# starting takes.
 _BYTES_PER_SECOND = 100_000_000
 _BASE_SECONDS = 60
 
@@ -102,6 +103,7 @@ def resolve(
     least ``sha256``, ``size`` and ``source``. Each release is a dict::
 
         {"service", "release", "mode", "model", "model_sha256", "model_path", "manifest": {...},
+         "manifest_sha256",
          "user", "uid_index", "backend", "artifact": {"name", "sha256", "path"},
          "config": {...} (LaunchConfig), "start_timeout": seconds,
          "fetch", "push" and "switch": {...} for the modules artifact_fetch, artifact_push and
@@ -211,6 +213,7 @@ def _release(
         "model_sha256": file.content.sha256,
         "model_path": file.stored,
         "manifest": manifest.document(),
+        "manifest_sha256": manifest.digest,
         "backend": backend,
         "artifact": {"name": backend, "sha256": digest, "path": runtime},
         "fetch": artifact,

@@ -13,7 +13,9 @@ description:
   - Sends what the host cannot prove it has, and verifies it again there as root before it gets its name, mode 0444 and
     an entry in the ownership record.
   - Uploads go as the ordinary user of the connection into a directory of their own beside the destination; root copies
-    from there while hashing, so that what was hashed is what is kept.
+    from there while hashing, so that what was hashed is what is kept. An upload that broke off is gone on with.
+  - The file of a model (O(artifacts[].manifest)) is sealed in its place, by the immutable flag and by fs-verity where
+    the file system has them, and gets a receipt, so that the next look at it reads none of its bytes.
   - V(unpack=wheel) unpacks the plain files of a wheel into a directory with a receipt of their digests. Anything else
     in the archive is refused.
 extends_documentation_fragment: [homelab.airlock.attributes]
@@ -54,6 +56,14 @@ options:
         description: The caller verified the destination earlier in this play; it is not read again.
         type: bool
         default: false
+      manifest:
+        description: Digest of the manifest of the model that it is a file of.
+        type: str
+        default: ""
+  receipts:
+    description: Directory of the receipts; none are issued unless it is there and root's alone.
+    type: path
+    default: /var/lib/airlock/receipts
   cache:
     description: Directory on the controller that holds them as C(sha256-<hex>); read by the action only.
     type: path
@@ -64,7 +74,7 @@ options:
   phase:
     description: Filled in by the action.
     type: str
-    choices: [stage, place]
+    choices: [stage, place, discard]
     default: stage
   uploader:
     description: Filled in by the action, the user id of the connection.
@@ -89,7 +99,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 missing:
-  description: Destinations that the host could not prove, each with C(dest), C(sha256), C(size) and C(reason).
+  description:
+    - Destinations that the host could not prove, each with C(dest), C(sha256), C(size), C(reason) and C(have), the
+      bytes that an interrupted push has left.
   returned: success
   type: list
   elements: dict
@@ -113,6 +125,7 @@ from ansible_collections.homelab.airlock.plugins.module_utils import artifacts_s
 from ansible_collections.homelab.airlock.plugins.module_utils.artifacts import Content, human
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
 from ansible_collections.homelab.airlock.plugins.module_utils.ownership import Record
+from ansible_collections.homelab.airlock.plugins.module_utils.receipts import DIRECTORY, Book
 
 
 def _push(entry: dict[str, t.Any]) -> pushes.Push:
@@ -124,6 +137,7 @@ def _push(entry: dict[str, t.Any]) -> pushes.Push:
         proven=entry["proven"],
         found_at=entry["found_at"] or "",
         model_file=entry["model_file"] or "",
+        manifest=schema.sha256(entry["manifest"], entry["dest"]) if entry["manifest"] else "",
     )
 
 
@@ -131,7 +145,8 @@ def _stage(
     wanted: list[pushes.Push], params: dict[str, t.Any], record: Record, check: bool
 ) -> dict[str, t.Any]:
     role = params["role"]
-    flaws = pushes.lacking(wanted, role, record)
+    book = Book(params["receipts"])
+    flaws = pushes.lacking(wanted, role, record, book)
     lacking = [(push, why) for push, why in flaws if not push.found_at]
     adopted = [(push, why) for push, why in flaws if push.found_at]
     reasons = [
@@ -139,35 +154,34 @@ def _stage(
     ] + [f"{push.path}: {why}; to copy from {push.found_at}" for push, why in adopted]
     for push, _why in adopted:
         if not check:
-            pushes.adopt(push, role, record)
+            pushes.adopt(push, role, record, book)
     if params["prune_directory"]:
         for path in pushes.surplus(wanted, params["prune_directory"], role, record):
             reasons.append(f"{path}: no longer wanted")
             if not check:
                 pushes.remove(path, role, record)
-    result: dict[str, t.Any] = {
-        "changed": bool(reasons),
-        "reasons": reasons,
-        "missing": [
-            {
-                "dest": push.path,
-                "sha256": push.content.sha256,
-                "size": push.content.size,
-                "reason": why,
-            }
-            for push, why in lacking
-        ],
-    }
+    result: dict[str, t.Any] = {"changed": bool(reasons), "reasons": reasons}
+    have: dict[str, int] = {}
     if lacking and not check:
         missing = [push for push, _why in lacking]
-        result["staging"] = pushes.stage(missing, params["uploader"], role, record)
+        result["staging"], have = pushes.stage(missing, params["uploader"], role, record)
+    result["missing"] = [
+        {
+            "dest": push.path,
+            "sha256": push.content.sha256,
+            "size": push.content.size,
+            "reason": why,
+            "have": have.get(push.content.object_name, 0),
+        }
+        for push, why in lacking
+    ]
     return result
 
 
 def _place(wanted: list[pushes.Push], params: dict[str, t.Any], record: Record) -> dict[str, t.Any]:
     try:
         for push in wanted:
-            pushes.place(push, params["staging"], params["role"], record)
+            pushes.place(push, params["staging"], params["role"], record, Book(params["receipts"]))
     finally:
         pushes.discard(params["staging"])
     return {"changed": True}
@@ -190,15 +204,17 @@ def main() -> None:
                     "found_at": {"type": "path"},
                     "model_file": {"type": "str"},
                     "proven": {"type": "bool", "default": False},
+                    "manifest": {"type": "str", "default": ""},
                 },
             },
+            "receipts": {"type": "path", "default": DIRECTORY},
             "cache": {"type": "path", "required": True},
             "prune_directory": {"type": "path"},
-            "phase": {"type": "str", "choices": ["stage", "place"], "default": "stage"},
+            "phase": {"type": "str", "choices": ["stage", "place", "discard"], "default": "stage"},
             "uploader": {"type": "int", "default": 0},
             "staging": {"type": "path"},
         },
-        required_if=[("phase", "place", ["staging"])],
+        required_if=[("phase", "place", ["staging"]), ("phase", "discard", ["staging"])],
         supports_check_mode=True,
     )
     record = None
@@ -208,6 +224,9 @@ def main() -> None:
         wanted = [_push(entry) for entry in module.params["artifacts"]]
         if module.params["phase"] == "stage":
             result = _stage(wanted, module.params, record, module.check_mode)
+        elif module.params["phase"] == "discard":
+            pushes.discard(module.params["staging"])
+            result = {"changed": False}
         else:
             result = _place(wanted, module.params, record)
     except (AirlockError, OSError) as exc:

@@ -31,6 +31,11 @@ options:
     type: list
     elements: str
     default: []
+  optional:
+    description: Packages that must be there where a package source of the host has them.
+    type: list
+    elements: str
+    default: []
   versions:
     description:
       - Versions to install, for these packages and for what they bring, where named. A rebuild takes them from the
@@ -80,6 +85,7 @@ def main() -> None:
         argument_spec={
             "role": {"type": "str", "required": True},
             "names": {"type": "list", "elements": "str", "default": []},
+            "optional": {"type": "list", "elements": "str", "default": []},
             "versions": {"type": "dict", "default": {}},
             "mask": {"type": "list", "elements": "str", "default": []},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -105,6 +111,7 @@ def main() -> None:
                 run,
                 versions=wanted["versions"],
                 mask=wanted["mask"],
+                optional=wanted["optional"],
                 check=check,
             )
     except (AirlockError, OSError) as exc:

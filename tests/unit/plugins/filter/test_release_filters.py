@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -23,8 +24,11 @@ def test_models_come_in_the_forms_that_the_modules_take() -> None:
     (model,) = manifests.FilterModule().filters()["manifests"](MODELS, SERVICES)
     place = {"sha256": "b" * 64, "size": 7}
     stored = f"/var/lib/airlock/store/sha256-{'b' * 64}"
-    assert model["model"] == {"name": "small", "files": [{"path": stored, **place}]}
-    assert model["pushes"] == [{"dest": stored, "model_file": "model.gguf", **place}]
+    digest = hashlib.sha256(model["manifest"]["content"].rstrip("\n").encode()).hexdigest()
+    file = {"path": stored, "name": "model.gguf", **place}
+    assert model["model"] == {"name": "small", "manifest": digest, "files": [file]}
+    pushed = {"dest": stored, "manifest": digest, "model_file": "model.gguf", **place}
+    assert model["pushes"] == [pushed]
     fetched = {
         "name": "model small, model.gguf",
         "source": SOURCE,

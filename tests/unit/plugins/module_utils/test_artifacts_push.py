@@ -1,31 +1,38 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ansible_collections.homelab.airlock.plugins.module_utils import artifacts_push as pushes
+from ansible_collections.homelab.airlock.plugins.module_utils import custody
 from ansible_collections.homelab.airlock.plugins.module_utils.artifacts import Content
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
 from ansible_collections.homelab.airlock.plugins.module_utils.ownership import Record
+from ansible_collections.homelab.airlock.plugins.module_utils.receipts import Book, Moment
 
 ROLE = "model_store"
 
 
-def push_of(data: bytes, path: Path, **options: bool) -> pushes.Push:
+NO_BOOK = Book("/nonexistent")
+
+
+def push_of(data: bytes, path: Path, **options: Any) -> pushes.Push:
     return pushes.Push(Content(hashlib.sha256(data).hexdigest(), len(data)), str(path), **options)
 
 
-def send(push: pushes.Push, data: bytes, record: Record) -> None:
+def send(push: pushes.Push, data: bytes, record: Record, book: Book = NO_BOOK) -> None:
     """Do what the action does: stage, upload, place."""
-    staging = pushes.stage([push], os.geteuid(), ROLE, record)
+    staging, _have = pushes.stage([push], os.geteuid(), ROLE, record)
     Path(staging, push.content.object_name).write_bytes(data)
     try:
-        pushes.place(push, staging, ROLE, record)
+        pushes.place(push, staging, ROLE, record, book)
     finally:
         pushes.discard(staging)
 
@@ -33,9 +40,11 @@ def send(push: pushes.Push, data: bytes, record: Record) -> None:
 def test_a_file_is_staged_placed_claimed_and_then_proven(tmp_path: Path) -> None:
     record = Record()
     push = push_of(b"weights", tmp_path / "store" / "sha256-x")
-    assert [reason for _push, reason in pushes.lacking([push], ROLE, record)] == ["it is not there"]
+    assert [reason for _push, reason in pushes.lacking([push], ROLE, record, NO_BOOK)] == [
+        "it is not there"
+    ]
     send(push, b"weights", record)
-    assert pushes.lacking([push], ROLE, record) == []
+    assert pushes.lacking([push], ROLE, record, NO_BOOK) == []
     assert (tmp_path / "store" / "sha256-x").stat().st_mode & 0o777 == 0o444
     assert record.claims(ROLE, "files") == {push.path: {"sha256": push.content.sha256}}
     assert str(tmp_path / "store") in record.claims(ROLE, "directories")
@@ -49,8 +58,8 @@ def test_a_wheel_becomes_a_tree(tmp_path: Path) -> None:
     record = Record()
     push = push_of(data, tmp_path / "runtimes" / "x", wheel=True)
     send(push, data, record)
-    assert pushes.lacking([push], ROLE, record) == []
-    assert pushes.lacking([push], ROLE, Record()) != []  # nobody remembers the receipt
+    assert pushes.lacking([push], ROLE, record, NO_BOOK) == []
+    assert pushes.lacking([push], ROLE, Record(), NO_BOOK) != []  # nobody remembers the receipt
     assert list(record.claims(ROLE, "trees")) == [push.path]
     assert [path.name for path in (tmp_path / "runtimes").iterdir()] == ["x"]
 
@@ -69,20 +78,20 @@ def test_a_wrong_upload_leaves_the_place_as_it_was(tmp_path: Path) -> None:
 def test_an_upload_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "shadow").write_bytes(b"weights")
     push = push_of(b"weights", tmp_path / "sha256-x")
-    staging = pushes.stage([push], os.geteuid(), ROLE, Record())
+    staging, _have = pushes.stage([push], os.geteuid(), ROLE, Record())
     Path(staging, push.content.object_name).symlink_to(tmp_path / "shadow")
     with pytest.raises(OSError, match="symbolic links"):
-        pushes.place(push, staging, ROLE, Record())
+        pushes.place(push, staging, ROLE, Record(), NO_BOOK)
     assert not (tmp_path / "sha256-x").exists()
 
 
 def test_what_was_held_open_before_does_not_become_the_artifact(tmp_path: Path) -> None:
     push = push_of(b"weights", tmp_path / "sha256-x")
-    staging = pushes.stage([push], os.geteuid(), ROLE, Record())
+    staging, _have = pushes.stage([push], os.geteuid(), ROLE, Record())
     with Path(staging, push.content.object_name).open("wb") as writer:
         writer.write(b"weights")
         writer.flush()
-        pushes.place(push, staging, ROLE, Record())
+        pushes.place(push, staging, ROLE, Record(), NO_BOOK)
         writer.seek(0)
         writer.write(b"WEIGHTS")
     assert (tmp_path / "sha256-x").read_bytes() == b"weights"
@@ -95,11 +104,11 @@ def _second_name(path: Path) -> None:
 @pytest.mark.parametrize(
     ("attack", "reason"),
     [
-        (lambda path: path.chmod(0o644), "its owner or mode differ from root and 0444"),
-        (_second_name, "it is not a regular file of its own"),
+        (lambda path: path.chmod(0o644), "mode 0644"),
+        (_second_name, "found 2 names for it"),
         (
             lambda path: (path.unlink(), path.write_bytes(b"WEIGHTS"), path.chmod(0o444)),
-            "its content is another",
+            f"found sha256 {hashlib.sha256(b'WEIGHTS').hexdigest()}",
         ),
     ],
 )
@@ -108,23 +117,84 @@ def test_what_was_changed_is_lacking(tmp_path: Path, attack: object, reason: str
     push = push_of(b"weights", tmp_path / "sha256-x")
     send(push, b"weights", record)
     attack(Path(push.path))  # type: ignore[operator]
-    assert [why for _push, why in pushes.lacking([push], ROLE, record)] == [reason]
+    ((_push, why),) = pushes.lacking([push], ROLE, record, NO_BOOK)
+    assert why.endswith(reason)
     proven = push_of(b"weights", tmp_path / "sha256-x", proven=True)
-    assert pushes.lacking([proven], ROLE, record) == []
+    assert pushes.lacking([proven], ROLE, record, NO_BOOK) == []
 
 
-def test_leftovers_are_removed_and_a_full_disk_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_broken_upload_is_gone_on_with_and_everything_else_left_over_is_removed(
+    tmp_path: Path,
 ) -> None:
     push = push_of(b"weights", tmp_path / "sha256-x")
-    stale = pushes.stage([push], os.geteuid(), ROLE, Record())
-    fresh = pushes.stage([push], os.geteuid(), ROLE, Record())
-    assert not os.path.exists(stale)
-    assert Path(fresh).stat().st_mode & 0o777 == 0o700
+    first, _have = pushes.stage([push], os.geteuid(), ROLE, Record())
+    name = push.content.object_name
+    Path(first, name).write_bytes(b"wei")
+    Path(first, "other").write_bytes(b"x")
+    Path(first, "folder").mkdir()
+    for stray in (".incoming-open", ".ingest-1"):
+        (tmp_path / stray).mkdir()
+    again, have = pushes.stage([push], os.geteuid(), ROLE, Record())
+    assert (again, have) == (first, {name: 3})
+    assert os.listdir(again) == [name]
+    assert os.listdir(tmp_path) == [os.path.basename(first)]
+    Path(first, name).write_bytes(b"weightsss")
+    assert pushes.stage([push], os.geteuid(), ROLE, Record()) == (first, {})
+
+
+def test_what_was_resumed_is_checked_as_a_whole(tmp_path: Path) -> None:
+    push = push_of(b"weights", tmp_path / "sha256-x")
+    staging, _have = pushes.stage([push], os.geteuid(), ROLE, Record())
+    Path(staging, push.content.object_name).write_bytes(b"WEIghts")
+    with pytest.raises(AirlockError, match="not the one that the catalog approves"):
+        pushes.place(push, staging, ROLE, Record(), NO_BOOK)
+    assert not (tmp_path / "sha256-x").exists()
+
+
+def test_an_upload_directory_of_somebody_else_is_not_taken(tmp_path: Path) -> None:
+    push = push_of(b"weights", tmp_path / "sha256-x")
+    (tmp_path / ".incoming-open").mkdir(mode=0o755)
+    (tmp_path / ".incoming-link").symlink_to(tmp_path)
+    staging, _have = pushes.stage([push], os.geteuid(), ROLE, Record())
+    assert os.listdir(tmp_path) == [os.path.basename(staging)]
+    assert Path(staging).stat().st_mode & 0o777 == 0o700
+
+
+def test_a_full_disk_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
     free = os.statvfs(tmp_path)
-    huge = pushes.Push(Content("a" * 64, free.f_blocks * free.f_frsize), push.path)
+    content = Content("a" * 64, free.f_blocks * free.f_frsize)
+    huge = pushes.Push(content, str(tmp_path / "sha256-x"))
     with pytest.raises(AirlockError, match="the disk is too full"):
         pushes.stage([huge], os.geteuid(), ROLE, Record())
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_disk_that_fills_up_is_one_sentence_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pushes, "copy_verified", full)
+    push = push_of(b"weights", tmp_path / "sha256-x")
+    with pytest.raises(
+        AirlockError, match=r"the disk is full: expected 7 B for sha256-.*make room"
+    ):
+        send(push, b"weights", Record())
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_of_a_model_gets_its_receipt_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(custody, "make_immutable", lambda _descriptor: False)
+    (tmp_path / "receipts").mkdir(mode=0o700)
+    book = Book(str(tmp_path / "receipts"))
+    push = push_of(b"weights", tmp_path / "store" / "sha256-x", manifest="a" * 64)
+    send(push, b"weights", Record(), book)
+    finding = custody.prove(push.subject, book, Moment.now())
+    assert (finding.state, finding.level, finding.read) == ("ok", custody.RECEIPT, 0)
+    assert os.listdir(tmp_path / "store") == ["sha256-x"]
 
 
 def test_only_artifacts_of_the_role_are_surplus(tmp_path: Path) -> None:

@@ -1,16 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.homelab.airlock.plugins.module_utils import canonical, manifests
-from ansible_collections.homelab.airlock.plugins.module_utils.artifacts import Content
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
 
 FILE = {
@@ -92,57 +87,6 @@ def test_other_manifests_are_refused(change: dict[str, Any]) -> None:
     document = {**manifests.manifest(MODELS, "small").document(), **change}
     with pytest.raises(AirlockError, match="here"):
         manifests.parse(canonical.dumps(document), "here")
-
-
-BYTES = b"weights"
-CONTENT = Content(hashlib.sha256(BYTES).hexdigest(), len(BYTES))
-
-
-def _changed(path: Path) -> None:
-    path.chmod(0o644)
-    path.write_bytes(b"weightz")
-    path.chmod(0o444)
-
-
-def _link(path: Path) -> None:
-    path.rename(path.with_name("other"))
-    path.symlink_to(path.with_name("other"))
-
-
-@pytest.mark.parametrize(
-    ("attack", "state", "found"),
-    [
-        (lambda _path: None, "ok", ""),
-        (lambda path: path.unlink(), "missing", "nothing"),
-        (_changed, "corrupt", f"sha256 {hashlib.sha256(b'weightz').hexdigest()}"),
-        (_link, "corrupt", "a symbolic link"),
-        (lambda path: os.link(path, path.with_name("second")), "corrupt", "2 names for it"),
-        (lambda path: path.chmod(0o644), "corrupt", f"owner {os.geteuid()} and mode 0644"),
-        (lambda path: (path.unlink(), path.mkdir()), "corrupt", "something else"),
-        (
-            lambda path: (path.unlink(), path.write_bytes(b"x"), path.chmod(0o444)),
-            "corrupt",
-            "1 bytes",
-        ),
-    ],
-)
-def test_files_are_held_against_their_content(
-    tmp_path: Path, attack: Callable[[Path], None], state: str, found: str
-) -> None:
-    path = tmp_path / "model"
-    path.write_bytes(BYTES)
-    path.chmod(0o444)
-    attack(path)
-    finding = manifests.examine(str(path), CONTENT, owner=os.geteuid(), mode=0o444)
-    assert (finding.state, finding.found) == (state, found)
-
-
-def test_a_finding_is_one_sentence() -> None:
-    finding = manifests.Finding("/m", "corrupt", "7 bytes", "6 bytes")
-    assert (
-        finding.sentence("model small")
-        == "model small: the file is corrupt: expected 7 bytes, found 6 bytes."
-    )
 
 
 CHECKED = {"format": "gguf", "architecture": "llama", "tensor_count": 2, "header_sha256": "c" * 64}

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from ansible_collections.homelab.airlock.plugins.module_utils import packages
@@ -18,6 +20,8 @@ class Apt:
 
     def __call__(self, command: list[str]) -> tuple[int, str]:
         self.commands.append(command)
+        if command[:2] == ["apt-cache", "madison"]:
+            return 0, f"{command[2]} | 1.0" if command[2] in self.available else ""
         if command[0] == "dpkg-query":
             rows = [f"ii  {name} {version}" for name, version in self.have.items()]
             return 0, "\n".join([*rows, "rc  gone 1.0"])
@@ -45,11 +49,32 @@ class Apt:
 
 
 def install(
-    record: Record, apt: Apt, *names: str, check: bool = False, **versions: str
+    record: Record,
+    apt: Callable[[list[str]], tuple[int, str]],
+    *names: str,
+    check: bool = False,
+    optional: tuple[str, ...] = (),
+    **versions: str,
 ) -> list[str]:
     return packages.install(
-        "demo", list(names), record, apt, versions=versions, mask=[], check=check
+        "demo",
+        list(names),
+        record,
+        apt,
+        versions=versions,
+        mask=[],
+        optional=list(optional),
+        check=check,
     )
+
+
+def test_what_no_source_has_is_left_out_where_it_is_optional() -> None:
+    record, apt = Record(), Apt({}, {"b3sum": []})
+    assert install(record, apt, optional=("b3sum", "unheard-of"), check=True) == [
+        "b3sum: the package is missing"
+    ]
+    assert install(record, apt, optional=("b3sum", "unheard-of")) == ["b3sum 1.0: installed"]
+    assert install(record, apt, optional=("b3sum", "unheard-of")) == []
 
 
 def test_what_comes_along_is_ours_and_goes_again() -> None:
@@ -76,7 +101,7 @@ def test_what_an_interrupted_installation_brought_is_ours() -> None:
         )
 
     with pytest.raises(AirlockError, match="Broken pipe"):
-        packages.install("demo", ["proxy"], record, interrupted, versions={}, mask=[], check=False)
+        install(record, interrupted, "proxy")
     assert set(record.claims("demo", "packages")) == {"proxy", "lua"}
 
 
