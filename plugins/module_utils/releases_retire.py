@@ -18,7 +18,7 @@ from collections.abc import Callable
 from .errors import AirlockError
 from .files import read_limited
 from .ownership import Record
-from .releases import LaunchConfig, files_of, unit_of
+from .releases import LaunchConfig, fallback_of, files_of, unit_of
 from .releases_units import Units
 
 ROLE = "runtime"
@@ -78,7 +78,7 @@ class Retirement:
         return reasons
 
     def _remove(self, release: str) -> None:
-        self.units.run(["systemctl", "reset-failed", unit_of(release)])
+        self.units.run(["systemctl", "reset-failed", unit_of(release), fallback_of(release)])
         self.record.release(ROLE, "units", unit_of(release))
         for path in files_of(release):
             with contextlib.suppress(FileNotFoundError):
