@@ -12,7 +12,7 @@ from typing import Any
 from . import accounts, manifests, releases_slots
 from .errors import AirlockError
 from .files import read_limited
-from .releases import files_of
+from .releases import LaunchConfig, files_of
 from .releases_slots import Slots
 
 _LIMIT = 16 * 1024 * 1024
@@ -51,13 +51,39 @@ def users(slots: Slots, root: str = "") -> dict[str, int]:
     return found
 
 
+def running(slots: Slots, root: str = "") -> list[dict[str, Any]]:
+    """Return the releases that answer, sorted by name, in the form of ``releases.resolve``: ``service``,
+    ``release``, ``user``, ``artifact`` (``path``) and ``config``.
+
+    One that is not placed is left out. Raises AirlockError and OSError.
+    """
+    index = users(slots, root)
+    found = []
+    for service, entry in sorted(slots.items()):
+        release = releases_slots.answering(entry)
+        path = files_of(release)[0]
+        data = _read(root + path)
+        if data and release in index:
+            config = LaunchConfig.parse(data, path)
+            found.append(
+                {
+                    "service": service,
+                    "release": release,
+                    "user": accounts.of_release(index[release]),
+                    "artifact": {"path": config.runtime},
+                    "config": config.document(),
+                }
+            )
+    return found
+
+
 def refuse_to_remove(slots: Slots, kept: Iterable[str], root: str = "") -> None:
     """Refuse when a release that a slot points to needs a model file that is not ``kept``.
 
     ``kept`` are paths in the store. Raises AirlockError that names release, slot and file.
     """
     kept = set(kept)
-    for release, slot in sorted(releases_slots.pointed(slots).items()):
+    for release, slot in reversed(releases_slots.pointed(slots).items()):
         path = files_of(release)[1]
         data = _read(root + path)
         if not data:

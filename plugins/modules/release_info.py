@@ -52,6 +52,13 @@ users:
   description: Release to the index of its user, for every release that a slot points to.
   returned: success
   type: dict
+running:
+  description:
+    - The releases that answer, in the form of P(homelab.airlock.releases#filter), each with C(service), C(release),
+      C(user), C(artifact) and C(config).
+  returned: success
+  type: list
+  elements: dict
 traces:
   description: Units, paths and names in the store of every release that a slot points to.
   returned: success
@@ -89,6 +96,7 @@ def main() -> None:
         if module.params["kept_files"] is not None:
             releases_placed.refuse_to_remove(slots, module.params["kept_files"])
         users = releases_placed.users(slots)
+        running = releases_placed.running(slots)
         traces = state_releases.traces(slots)
     except (AirlockError, OSError) as exc:
         module.fail_json(msg=str(exc))
@@ -96,6 +104,7 @@ def main() -> None:
         changed=False,
         services=slots,
         users=users,
+        running=running,
         traces=traces,
         standins=releases_placed.standins(slots),
     )

@@ -73,6 +73,16 @@ def test_users_are_those_of_the_units(root: Path) -> None:
     assert releases_placed.users(SLOTS, str(root / "nothing")) == {}
 
 
+def test_what_runs_is_told_as_the_probes_want_it(root: Path) -> None:
+    broken = releases_slots.stand_in(SLOTS, "chat", "previous", "it is damaged.")
+    for slots, each in ((SLOTS, NEW), (broken, OLD)):
+        (found,) = releases_placed.running(slots, str(root))
+        assert found["artifact"]["path"] == each["artifact"]["path"]
+        for key in ("service", "release", "user", "config"):
+            assert found[key] == each[key]
+    assert releases_placed.running(SLOTS, str(root / "nothing")) == []
+
+
 def test_a_model_that_a_slot_needs_is_not_removed(root: Path) -> None:
     both = [OLD["model_path"], NEW["model_path"]]
     releases_placed.refuse_to_remove(SLOTS, both, str(root))
