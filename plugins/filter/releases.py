@@ -12,7 +12,7 @@ author: homelab.airlock contributors
 description:
   - Returns what the services of a host resolve to, each with a name for exactly this model, runtime and flags, a user
     of its own and what its launcher reads. Equal input gives equal output.
-positional: models, artifacts
+positional: models, artifacts, placed
 options:
   _input:
     description: Services by name, as in C(airlock_services).
@@ -26,6 +26,12 @@ options:
     description: Runtime artifacts by backend, each with at least C(sha256), C(size) and C(source).
     type: dict
     required: true
+  placed:
+    description:
+      - Releases that the slots of the host point to, with the index of the user of each, as
+        M(homelab.airlock.release_info) returns them; each keeps its user, and no other release gets it.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -38,10 +44,11 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - One entry for each service, sorted by name, with C(service), C(release), C(mode), C(model), C(model_sha256),
-      C(model_path), C(manifest), C(manifest_sha256), C(user), C(uid_index), C(backend), C(artifact) (C(name),
-      C(sha256), C(path)), C(config), C(start_timeout) in seconds, and C(fetch), C(push) and C(switch) for the modules
-      M(homelab.airlock.artifact_fetch), M(homelab.airlock.artifact_push) and M(homelab.airlock.release_switch).
+    - One entry for each service, sorted by name, with C(service), C(release), C(digest), C(mode), C(model),
+      C(model_sha256), C(model_path), C(manifest), C(manifest_sha256), C(user), C(uid_index), C(backend), C(artifact)
+      (C(name), C(sha256), C(path)), C(config), C(start_timeout) in seconds, and C(fetch), C(push) and C(switch) for
+      the modules M(homelab.airlock.artifact_fetch), M(homelab.airlock.artifact_push) and
+      M(homelab.airlock.release_switch).
   type: list
   elements: dict
 """
@@ -56,11 +63,14 @@ from ansible_collections.homelab.airlock.plugins.module_utils.errors import Airl
 
 
 def releases(
-    services: Mapping[str, Any], models: Mapping[str, Any], artifacts: Mapping[str, Any]
+    services: Mapping[str, Any],
+    models: Mapping[str, Any],
+    artifacts: Mapping[str, Any],
+    placed: Mapping[str, int] | None = None,
 ) -> list[dict[str, Any]]:
     """Return the releases of ``services``."""
     try:
-        return library.resolve(services, models, artifacts)
+        return library.resolve(services, models, artifacts, placed)
     except AirlockError as exc:
         raise AnsibleFilterError(str(exc)) from exc
 

@@ -24,6 +24,7 @@ MODEL_PATH = "/run/airlock/model/model.gguf"
 """Where a release sees its model, whatever the store calls it."""
 
 UNIT_PREFIX = "airlock-runtime@"
+_FALLBACK_PREFIX = "airlock-fallback@"
 RUNTIMES = "/opt/airlock/runtimes"
 _BACKENDS = ("llama_cpp",)
 _MODES = ("chat", "embedding")
@@ -95,14 +96,18 @@ class LaunchConfig:
 
 
 def resolve(
-    services: Mapping[str, Any], models: Mapping[str, Any], artifacts: Mapping[str, Any]
+    services: Mapping[str, Any],
+    models: Mapping[str, Any],
+    artifacts: Mapping[str, Any],
+    placed: Mapping[str, int] | None = None,
 ) -> list[dict[str, Any]]:
     """Return the releases of ``services``, sorted by name.
 
     ``services`` and ``models`` as the owner wrote them, ``artifacts`` by backend, each with at
-    least ``sha256``, ``size`` and ``source``. Each release is a dict::
+    least ``sha256``, ``size`` and ``source``; ``placed`` are the indices of the users of releases
+    that the slots of the host point to. Each release is a dict::
 
-        {"service", "release", "mode", "model", "model_sha256", "model_path", "manifest": {...},
+        {"service", "release", "digest", "mode", "model", "model_sha256", "model_path", "manifest": {...},
          "manifest_sha256",
          "user", "uid_index", "backend", "artifact": {"name", "sha256", "path"},
          "config": {...} (LaunchConfig), "start_timeout": seconds,
@@ -115,7 +120,7 @@ def resolve(
     found = [
         _release(service, entry, models, artifacts) for service, entry in sorted(services.items())
     ]
-    users = assign_users(release["release"] for release in found)
+    users = assign_users((release["release"] for release in found), placed or {})
     return [
         {
             **release,
@@ -126,35 +131,43 @@ def resolve(
     ]
 
 
-def assign_users(releases: Iterable[str]) -> dict[str, int]:
+def assign_users(releases: Iterable[str], placed: Mapping[str, int]) -> dict[str, int]:
     """Return the index of the user of each release.
 
-    Each release hashes to a place in the pool and takes the next free one (linear probing, in
-    sorted order), so that a release mostly keeps its user when others come and go.
+    A release of ``placed`` keeps its user, and nobody else gets it, for both may run at the same
+    time. Another one hashes to a place in the pool and takes the next free one (linear probing,
+    in sorted order), so that it mostly keeps its user when others come and go.
     Raises AirlockError when there are more releases than users.
     """
     names = sorted(set(releases))
-    if len(names) > accounts.RELEASES:
+    if len({*names, *placed}) > accounts.RELEASES:
         raise AirlockError.refuse(
-            "there are more services than users for them",
-            expected=f"at most {accounts.RELEASES}",
-            found=str(len(names)),
+            "there are more releases than users for them",
+            expected=f"at most {accounts.RELEASES}, those of every slot together",
+            found=str(len({*names, *placed})),
             where="airlock_services",
         )
-    taken: dict[int, str] = {}
+    taken = {index: name for name, index in placed.items()}
     for name in names:
+        if name in placed:
+            continue
         index = (
             int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % accounts.RELEASES
         )
         while index in taken:
             index = (index + 1) % accounts.RELEASES
         taken[index] = name
-    return {name: index for index, name in taken.items()}
+    return {name: index for index, name in taken.items() if name in names}
 
 
 def unit_of(release: str) -> str:
     """Return the name of the unit that runs ``release``."""
     return f"{UNIT_PREFIX}{release}.service"
+
+
+def fallback_of(release: str) -> str:
+    """Return the name of the unit that runs when ``release`` has failed."""
+    return f"{_FALLBACK_PREFIX}{release}.service"
 
 
 def files_of(release: str) -> list[str]:
@@ -208,6 +221,7 @@ def _release(
     return {
         "service": service,
         "release": release,
+        "digest": identity,
         "mode": flags.mode,
         "model": model,
         "model_sha256": file.content.sha256,

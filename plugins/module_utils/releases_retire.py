@@ -14,11 +14,13 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import astuple
 
+from . import gate
 from .errors import AirlockError
 from .files import read_limited
 from .ownership import Record
-from .releases import LaunchConfig, files_of, unit_of
+from .releases import LaunchConfig, fallback_of, files_of, unit_of
 from .releases_units import Units
 
 ROLE = "runtime"
@@ -78,9 +80,9 @@ class Retirement:
         return reasons
 
     def _remove(self, release: str) -> None:
-        self.units.run(["systemctl", "reset-failed", unit_of(release)])
+        self.units.run(["systemctl", "reset-failed", unit_of(release), fallback_of(release)])
         self.record.release(ROLE, "units", unit_of(release))
-        for path in files_of(release):
+        for path in (*files_of(release), *astuple(gate.Files.of(release))):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
             self.record.release(ROLE, "files", path)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 
 from .errors import AirlockError
@@ -59,6 +60,18 @@ class Units:
             for unit in {*claimed, *listed}
             if unit.startswith(UNIT_PREFIX)
         }
+
+    def start_timeout(self, unit: str) -> int:
+        """Return the seconds that ``unit`` may take to start, as its files say. Raises AirlockError."""
+        shown = self.must(["systemctl", "cat", unit])
+        given = re.findall(r"^TimeoutStartSec=([0-9]+)$", shown, re.MULTILINE)
+        if not given:
+            raise AirlockError.refuse(
+                "the unit does not say how long it may take to start",
+                where=unit,
+                fix="run the playbook 'site'",
+            )
+        return int(given[-1])
 
     def last_words(self, invocation: str) -> str:
         """Return the last thing that one run of a unit logged as an error, '' if nothing.

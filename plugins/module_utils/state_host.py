@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import ownership, state_accounts, state_files, state_ruleset
+from . import ownership, state_accounts, state_files, state_releases, state_ruleset
 from .commands import Run
 from .state_files import text
 
@@ -85,6 +85,7 @@ def observe(
         "models": _models(root),
         "sysctl": _sysctl(root),
     }
+    state = state_releases.without_waiting(state, root)
     return {
         "version": VERSION,
         "kernel": platform.release(),
@@ -93,6 +94,7 @@ def observe(
             "covered": sorted(state),
             "not_covered": {
                 **NOT_COVERED,
+                **state_releases.NOT_COVERED,
                 **state_files.VOLATILE,
                 **{
                     f"content of {path}": reason

@@ -5,10 +5,13 @@ import http.client
 import json
 import threading
 import time
+from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+
+from ansible_collections.homelab.airlock.plugins.module_utils import api_keys
 
 from .conftest import (
     SETTINGS,
@@ -287,6 +290,57 @@ def test_a_damaged_file_closes_the_door_until_it_is_replaced(house: House, name:
     assert code(house.ask(key=house.key)) == (503, "not_configured")
     house.place(name, good)
     assert house.ask(key=house.key)[0] == 200
+
+
+def test_another_slot_answers_for_a_current_release_that_failed(house: House) -> None:
+    entry = {"current": "chat-2", "previous": "chat-1", "mode": "chat"}
+    standin = {"slot": "previous", "because": "chat-2 is damaged."}
+    house.place("slots.json", {"services": {"chat": entry | {"standin": standin}}})
+    assert house.chat()[0] == 200
+    assert (house.entries()[-1]["release"], house.entries()[-1]["slot"]) == ("chat-1", "previous")
+    house.place("slots.json", {"services": {"chat": entry | {"standin": None}}})
+    assert code(house.chat()) == (503, "backend_unavailable")
+    assert (house.entries()[-1]["release"], house.entries()[-1]["slot"]) == ("chat-2", "current")
+    for slot in ("fallback", "canary", "next", ["previous"], None):
+        house.place("slots.json", {"services": {"chat": entry | {"standin": {"slot": slot}}}})
+        assert code(house.chat()) == (503, "not_configured"), slot
+
+
+def test_only_the_key_of_an_evaluation_opens_a_canary(house: House) -> None:
+    entry = {"current": "chat-2", "canary": "chat-1", "mode": "chat"}
+    house.place("slots.json", {"services": {"chat": entry}})
+    key, record = api_keys.generate(
+        "0-evaluation", ["chat@canary"], days=1, now=datetime.now(timezone.utc)
+    )
+    assert code(house.chat(model="chat@canary")) == (404, "model_not_found")
+    assert code(house.chat(model="chat@canary", key=key)) == (401, "unknown_key")
+    house.place("evaluation.json", {"keys": [record.as_dict()]})
+    assert house.chat(model="chat@canary", key=key)[0] == 200
+    last = house.entries()[-1]
+    assert (last["key"], last["service"], last["release"], last["slot"]) == (
+        "0-evaluation",
+        "chat@canary",
+        "chat-1",
+        "canary",
+    )
+    assert code(house.chat(key=key)) == (404, "model_not_found")
+    status, listed = house.ask("GET", "/v1/models", key=house.key)
+    assert (status, [item["id"] for item in listed["data"]]) == (200, ["chat"])
+    (house.config / "evaluation.json").unlink()
+    assert code(house.chat(model="chat@canary", key=key)) == (401, "unknown_key")
+
+
+def test_a_damaged_evaluation_key_closes_the_door(house: House) -> None:
+    house.place("evaluation.json", "{")
+    assert code(house.chat()) == (503, "not_configured")
+
+
+def test_the_key_of_an_evaluation_stands_for_no_other(house: House) -> None:
+    """Who can place it cannot take the name of a key that the owner gave to somebody."""
+    key, record = api_keys.generate("alice", ["chat"], days=1, now=datetime.now(timezone.utc))
+    house.place("evaluation.json", {"keys": [record.as_dict()]})
+    assert code(house.chat(key=key)) == (401, "unknown_key")
+    assert house.chat()[0] == 200
 
 
 # -- audit -------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ async def _serve(gate: Gate, listener: socket.socket, drain_seconds: float) -> N
 
 async def _main(options: argparse.Namespace) -> None:
     settings = config.load_settings(options.config / "settings.json")
-    keys, slots = config.follow(options.config)
+    keys, slots = config.Keys(options.config), config.follow_slots(options.config)
     keys.get()
     slots.get()
     runtimes = Runtimes(options.runtimes, settings.idle_timeout)

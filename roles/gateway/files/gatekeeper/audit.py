@@ -34,6 +34,7 @@ class Entry:
     route: str | None = None
     service: str | None = None
     release: str | None = None
+    slot: str | None = None  # anything but current wants to be looked at
     status: int = 0
     reason: str = "ok"
     prompt_sha256: str | None = None

@@ -17,6 +17,7 @@ from airlock.files import read_limited
 _LIMIT = 4 * 1024 * 1024
 # The name becomes a part of a path.
 _RELEASE = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
+_KINDS = ("current", "previous", "fallback", "canary")
 
 T = TypeVar("T")
 
@@ -34,28 +35,36 @@ class Settings:
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a service runs now and what it does (``chat`` or ``embedding``)."""
+    """Where a service runs now, what it does (``chat`` or ``embedding``), and which of its slots
+    that is: current, one that stands in for it, or canary."""
 
     release: str
     mode: str
+    kind: str
 
 
 class Followed(Generic[T]):
     """A parsed file that is read again when another file has taken its place.
 
     A file that cannot be read or parsed is an error until it is replaced: what it said before
-    may have been revoked since.
+    may have been revoked since. One that is not there says ``absent``, or is an error without it.
     """
 
-    def __init__(self, path: Path, parse: Callable[[bytes], T]):
+    def __init__(self, path: Path, parse: Callable[[bytes], T], absent: T | None = None):
         self._path = path
         self._parse = parse
+        self._absent = absent
         self._identity: tuple[int, ...] = ()
         self._value: T | AirlockError = AirlockError(f"{path}: not read yet.")
 
     def get(self) -> T:
         """Return what the file says now. Raises AirlockError and OSError."""
-        now = os.stat(self._path)
+        try:
+            now = os.stat(self._path)
+        except FileNotFoundError:
+            if self._absent is None:
+                raise
+            return self._absent
         identity = (now.st_dev, now.st_ino, now.st_mtime_ns, now.st_size)
         if identity != self._identity:
             try:
@@ -68,15 +77,28 @@ class Followed(Generic[T]):
         return self._value
 
 
-def follow(
-    directory: Path,
-) -> tuple[Followed[dict[str, api_keys.KeyRecord]], Followed[dict[str, Slot]]]:
-    """Return the keys by id and the slots by service of a configuration directory."""
-    keys, slots = directory / "keys.json", directory / "slots.json"
-    return (
-        Followed(keys, lambda data: api_keys.load(data, where=str(keys))),
-        Followed(slots, lambda data: _slots(data, str(slots))),
-    )
+class Keys:
+    """The keys of the owner, and the one that is there only while a release is evaluated."""
+
+    def __init__(self, directory: Path):
+        self._lasting = _keys(directory / "keys.json", None)
+        self._passing = _keys(directory / "evaluation.json", {})
+
+    def get(self) -> dict[str, api_keys.KeyRecord]:
+        """Return the keys by id. Raises AirlockError and OSError."""
+        return {**self._passing.get(), **self._lasting.get()}
+
+
+def _keys(
+    path: Path, absent: dict[str, api_keys.KeyRecord] | None
+) -> Followed[dict[str, api_keys.KeyRecord]]:
+    return Followed(path, lambda data: api_keys.load(data, where=str(path)), absent)
+
+
+def follow_slots(directory: Path) -> Followed[dict[str, Slot]]:
+    """Return the slots by the name that a key may open: the service, or ``<service>@canary``."""
+    slots = directory / "slots.json"
+    return Followed(slots, lambda data: _slots(data, str(slots)))
 
 
 def load_catalogue(path: Path) -> request_policy.Catalogue:
@@ -112,19 +134,25 @@ def _slots(data: bytes, where: str) -> dict[str, Slot]:
     services: Any = document.get("services") if isinstance(document, dict) else None
     if not isinstance(services, dict):
         raise AirlockError.refuse("the slot file names no services", where=where)
-    return {
-        name: _slot(entry, f"{where}: {name}")
-        for name, entry in services.items()
-        if not isinstance(entry, dict) or entry.get("current") is not None
-    }
+    found = {}
+    for name, entry in services.items():
+        if not isinstance(entry, dict) or entry.get("current") is not None:
+            found[name] = _slot(entry, _answering(entry), f"{where}: {name}")
+        if isinstance(entry, dict) and entry.get("canary") is not None:
+            found[f"{name}@canary"] = _slot(entry, "canary", f"{where}: {name}")
+    return found
 
 
-def _slot(entry: Any, where: str) -> Slot:
-    release, mode = (
-        (entry.get("current"), entry.get("mode")) if isinstance(entry, dict) else ("", "")
-    )
+def _answering(entry: Any) -> Any:
+    standin = entry.get("standin") if isinstance(entry, dict) else None
+    return standin.get("slot") if isinstance(standin, dict) else "current"
+
+
+def _slot(entry: Any, kind: Any, where: str) -> Slot:
+    known = isinstance(entry, dict) and kind in _KINDS
+    release, mode = (entry.get(kind), entry.get("mode")) if known else ("", "")
     if not isinstance(release, str) or not _RELEASE.fullmatch(release) or not isinstance(mode, str):
         raise AirlockError.refuse(
-            "this is not a slot", expected="a release as current, and a mode", where=where
+            "this is not a slot", expected=f"a release as {kind}, and a mode", where=where
         )
-    return Slot(release, mode)
+    return Slot(release, mode, kind)

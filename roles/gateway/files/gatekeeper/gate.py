@@ -23,7 +23,7 @@ from airlock.errors import AirlockError
 from airlock.request_policy import Refusal, Route
 from airlock.response_policy import EventCleaner, Tokens, clean_document
 from audit import AuditError, Entry, Trail
-from config import Followed, Settings, Slot
+from config import Followed, Keys, Settings, Slot
 from upstream import Runtimes
 
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -47,7 +47,7 @@ class Gate:
     def __init__(
         self,
         catalogue: request_policy.Catalogue,
-        keys: Followed[dict[str, api_keys.KeyRecord]],
+        keys: Keys,
         slots: Followed[dict[str, Slot]],
         runtimes: Runtimes,
         trail: Trail,
@@ -134,7 +134,7 @@ class Gate:
         slot = slots.get(body["model"])
         if slot is None:
             raise Refusal(404, "model_not_found", "There is no such model for this key.", "model")
-        entry.service, entry.release = body["model"], slot.release
+        entry.service, entry.release, entry.slot = body["model"], slot.release, slot.kind
         if slot.mode not in route.modes:
             raise Refusal(
                 400, "wrong_mode", f"The model does not serve {route.path}; it is for {slot.mode}."

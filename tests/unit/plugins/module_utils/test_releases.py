@@ -110,13 +110,24 @@ def test_a_model_of_several_files_is_refused() -> None:
 
 def test_users_are_distinct_and_mostly_stay() -> None:
     names = [f"service{index}-{index:08x}" for index in range(16)]
-    users = releases.assign_users(names)
+    users = releases.assign_users(names, {})
     assert sorted(users.values()) == list(range(16))
-    alone = releases.assign_users(names[:1])
+    alone = releases.assign_users(names[:1], {})
     wanted = int.from_bytes(hashlib.sha256(names[0].encode()).digest()[:4], "big") % 16
     assert alone == {names[0]: wanted}
-    with pytest.raises(AirlockError, match="at most 16, found 17"):
-        releases.assign_users([*names, "one-more"])
+    with pytest.raises(AirlockError, match="at most 16, those of every slot together, found 17"):
+        releases.assign_users([*names, "one-more"], {})
+
+
+def test_no_user_of_a_release_that_is_placed_is_given_to_another() -> None:
+    (wanted,) = releases.assign_users(["chat-1"], {}).values()
+    assert releases.assign_users(["chat-1"], {"chat-0": wanted}) == {"chat-1": (wanted + 1) % 16}
+    # What is placed keeps its own, wherever it would go today.
+    placed = {"chat-1": (wanted + 5) % 16}
+    assert releases.assign_users(["chat-1"], placed) == placed
+    full = {f"old-{index}": index for index in range(16)}
+    with pytest.raises(AirlockError, match="found 17"):
+        releases.assign_users(["chat-1"], full)
 
 
 @pytest.mark.parametrize(("size", "seconds"), [(1, 62), (100_000_000, 62), (40_000_000_000, 860)])
