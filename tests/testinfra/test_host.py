@@ -12,22 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 from testinfra.host import Host
 
+from .variant import flip
+
 if TYPE_CHECKING:
     from conftest import Api
 
 AUDIT = "/var/log/airlock/gatekeeper/audit.jsonl"
-FLIP = """
-import os, sys
-sys.path.insert(0, "/usr/lib/airlock/airlock.pyz")
-from airlock import sealing
-sealing.unseal(sys.argv[1])
-with open(sys.argv[1], "r+b") as file:
-    file.seek(4096)
-    byte = file.read(1)[0]
-    file.seek(4096)
-    file.write(bytes([byte ^ 1]))
-sealing.make_immutable(os.open(sys.argv[1], os.O_RDONLY))
-"""
 
 
 def units(releases: dict[str, str]) -> list[str]:
@@ -131,9 +121,9 @@ def flipped(inference: Host, releases: dict[str, str]) -> Iterator[tuple[str, st
     model = f"/var/lib/airlock/store/sha256-{entry['sha256']}"
     unit = f"airlock-runtime@{releases['chat']}.service"
     inference.check_output("systemctl stop %s", unit)
-    inference.check_output("python3 -c %s %s", FLIP, model)
+    flip(inference, model)
     yield model, unit
-    inference.check_output("python3 -c %s %s", FLIP, model)
+    flip(inference, model)
     # Every release that holds the file starts anew: site.yml would see that it changed under them.
     inference.check_output("systemctl reset-failed %s; systemctl restart 'airlock-runtime@*'", unit)
     inference.check_output("systemctl start %s", unit)

@@ -17,7 +17,7 @@ import yaml
 from testinfra.host import Host
 
 from .conftest import JSON, SSH_CONFIG, Api
-from .variant import make_variant
+from .variant import flip, make_variant
 
 SLOTS = "/etc/airlock/gateway/slots.json"
 AUDIT = "/var/log/airlock/gatekeeper/audit.jsonl"
@@ -163,8 +163,11 @@ def test_a_rollback_is_quick_and_breaks_no_answer(
         "current": old["previous"],
         "previous": old["current"],
     }
-    ledger = (site / "state" / "inference.ledger.jsonl").read_text().splitlines()
-    assert json.loads(ledger[-1])["reason"] == "rollback of chat: worse answers"
+    ledger = [json.loads(line) for line in (site / "state/ledger.jsonl").read_text().splitlines()]
+    released, relocked = ledger[-2:]
+    assert (released["kind"], released["subject"]) == ("released", "chat")
+    assert released["result"]["slots"]["current"] == old["previous"]
+    assert relocked["result"]["reason"] == "rollback of chat: worse answers"
 
 
 def test_what_a_slot_points_to_is_not_pruned(variant: Path, inference: Host, play: Play) -> None:
@@ -189,11 +192,7 @@ def test_a_damaged_current_release_is_replaced_by_the_previous_one(
     slots = chat_slots(inference)
     unit = f"airlock-runtime@{slots['current']}.service"
 
-    inference.run(f"chattr -i {variant}")
-    damage = inference.run(
-        f"printf x | dd of={variant} bs=1 seek=50000000 conv=notrunc status=none"
-    )
-    assert damage.rc == 0, damage.stderr
+    flip(inference, str(variant))
     inference.run(f"systemctl restart {unit}")
     deadline = time.monotonic() + 60
     while not chat_slots(inference)["standin"]:
