@@ -63,7 +63,7 @@ def command(*words: str) -> Callable[[], object]:
 
 def sha256_alone(descriptor: int) -> str:
     hasher = hashlib.sha256()
-    digests._feed(descriptor, [hasher], True)
+    digests.feed(descriptor, [hasher], keep_cache=True)
     return hasher.hexdigest()
 
 
