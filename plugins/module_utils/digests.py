@@ -16,7 +16,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from typing import Protocol
+from typing import IO, Protocol, cast
 
 _CHUNK = 1024 * 1024
 _PROGRAM = "b3sum"
@@ -38,8 +38,7 @@ class Blake3:
         self._process = subprocess.Popen(
             [_PROGRAM, "--no-names"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
-        assert self._process.stdin  # noqa: S101 - PIPE was asked for
-        self._pipe = self._process.stdin
+        self._pipe = cast("IO[bytes]", self._process.stdin)
         # The largest that an unprivileged process may have by default (pipe(7)).
         with contextlib.suppress(OSError):
             fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _CHUNK)

@@ -105,6 +105,11 @@ missing:
   returned: success
   type: list
   elements: dict
+adopted:
+  description: Destinations that were or would be copied from the host, each with C(dest), C(sha256) and C(found_at).
+  returned: success
+  type: list
+  elements: dict
 reasons:
   description: One sentence for each change.
   returned: success
@@ -161,6 +166,10 @@ def _stage(
             if not check:
                 pushes.remove(path, role, record)
     result: dict[str, t.Any] = {"changed": bool(reasons), "reasons": reasons}
+    result["adopted"] = [
+        {"dest": push.path, "sha256": push.content.sha256, "found_at": push.found_at}
+        for push, _why in adopted
+    ]
     have: dict[str, int] = {}
     if lacking and not check:
         missing = [push for push, _why in lacking]

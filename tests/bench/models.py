@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,7 +81,7 @@ def costs(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float
 
 def judge(what: str, ratio: float, bound: float, wrong: list[str], *, least: bool = True) -> None:
     """Print a ratio; enter it among what is ``wrong`` when it is on the wrong side."""
-    said = f"{what}: {ratio:.2f} x, {'least' if least else 'most'} {bound}"
+    said = f"{what}: {ratio:.2f} x, {'least' if least else 'most'} {bound:.2f}"
     print(said)
     if ratio < bound if least else ratio > bound:
         wrong.append(said)
@@ -113,22 +114,34 @@ def hashing(path: Path, rounds: int, wrong: list[str]) -> None:
 
 
 def two_files(paths: list[Path], rounds: int, wrong: list[str]) -> None:
-    """Hash two files one after the other and at once; judged where two cores are free."""
+    """Hash two files one after the other and at once; two of openssl say how many cores were to be had."""
     descriptors = [os.open(path, os.O_RDONLY) for path in paths]
-    ratios = []
+    peers = [command("openssl", "dgst", "-sha256", str(path)) for path in paths]
+    ways: dict[str, list[Callable[[], object]]] = {
+        "ours": [partial(sha256_alone, descriptor) for descriptor in descriptors],
+        "openssl": peers,
+    }
+    best = dict.fromkeys(ways, 0.0)
     for _round in range(rounds):
-        start = time.monotonic()
-        for descriptor in descriptors:
-            sha256_alone(descriptor)
-        one = time.monotonic() - start
-        start = time.monotonic()
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(sha256_alone, descriptors))
-        ratios.append(one / (time.monotonic() - start))
+        for name, (first, second) in ways.items():
+            best[name] = max(best[name], gain(first, second))
     for descriptor in descriptors:
         os.close(descriptor)
-    # The best round: the others say what else the machine did.
-    judge("two files on two cores", max(ratios), 1.7 if (os.cpu_count() or 1) > 1 else 0.9, wrong)
+    # The best rounds: the others say what else the machine did.
+    print(f"two of openssl on two cores: {best['openssl']:.2f} x")
+    judge("two files on two cores", best["ours"], min(1.7, 0.95 * best["openssl"]), wrong)
+
+
+def gain(first: Callable[[], object], second: Callable[[], object]) -> float:
+    """Return how many times as fast two things are at once as one after the other."""
+    start = time.monotonic()
+    first()
+    second()
+    one = time.monotonic() - start
+    start = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda way: way(), (first, second)))
+    return one / (time.monotonic() - start)
 
 
 def receipt(path: Path, work: Path, wrong: list[str]) -> None:

@@ -35,10 +35,10 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def admit(run: Run, place: Path, *more: object, manifest: object = MANIFEST) -> Done:
+def admit(run: Run, place: Path, *more: object, manifest: object = None) -> Done:
     return run(
         GATE, "--directory", place / "gate", "admit", "--release", "chat-1a2b3c4d",
-        "--manifest", place / "manifest", "--manifest-sha256", digest_of(manifest),
+        "--manifest", place / "manifest", "--manifest-sha256", digest_of(manifest or MANIFEST),
         "--path", place / "model", "--receipts", place / "receipts", *more,
     )  # fmt: skip
 
