@@ -15,6 +15,7 @@ from ansible.module_utils.urls import open_url
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.homelab.airlock.plugins.module_utils import (
+    canonical,
     models_licence,
     models_lock,
     models_sources,
@@ -85,10 +86,13 @@ class ActionModule(ActionBase):
         if not known:
             entry = models_lock.entry(intent, offer.origin, _locked_files(offer, result))
             files.keep(intent.name, entry, intents)
+        locked = files.locked()[intent.name]
         return {
             "changed": not known or bool(result.get("changed")),
             "offer": shown,
-            "locked": files.locked()[intent.name],
+            "locked": locked,
+            "locked_sha256": canonical.digest(locked),
+            "fetched": [file for file in result["artifacts"] if file["fetched"]],
         }
 
     def _fetch(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from . import artifacts_schema as schema
 from .errors import AirlockError
@@ -63,11 +64,22 @@ class Source:
     @property
     def download(self) -> str:
         """Return in words what is downloaded, whether or not a part of it is wanted."""
-        kind = {"pypi": "PyPI ", "https": "", "file": "file ", "host": "the host's "}[self.type]
+        if self.type == "https":
+            return without_query(self.location)
+        kind = {"pypi": "PyPI ", "file": "file ", "host": "the host's "}[self.type]
         return f"{kind}{self.location}{' ' + self.version if self.version else ''}"
 
     def __str__(self) -> str:
         return f"{self.download}{', member ' + self.member if self.member else ''}"
+
+
+def without_query(url: str) -> str:
+    """Return ``url`` as it may be written down: no user, and no query, which may hold a token.
+
+    Raises ValueError.
+    """
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPException
 from typing import IO, Any, Protocol
 from urllib.error import HTTPError
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urljoin
 
 from . import artifacts_copy as copying
 from . import artifacts_pip as pip
-from .artifacts import Artifact, Content, human
+from .artifacts import Artifact, Content, human, without_query
 from .errors import AirlockError
 
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -216,19 +216,31 @@ def follow(request: Request, url: str, headers: Mapping[str, str]) -> Any:
             location = exc.headers.get("Location")
             if exc.code not in _REDIRECTS or not location:
                 raise
-            url = urljoin(url, location)
-            if not url.startswith("https://"):
-                raise AirlockError.refuse(
-                    "the server redirects away from HTTPS",
-                    found=_without_query(url),
-                    fix="use another source",
-                ) from exc
-    raise AirlockError.refuse("the server redirects in circles", where=_without_query(url))
+        except ValueError as exc:  # urllib looks at where it is sent to itself
+            raise _no_address(url, exc) from exc
+        url = _redirected(url, location)
+    raise AirlockError.refuse("the server redirects in circles", where=without_query(url))
 
 
-def _without_query(url: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+def _redirected(url: str, location: str) -> str:
+    try:
+        there = urljoin(url, location)
+        shown = without_query(there)
+    except ValueError as exc:
+        raise _no_address(url, exc) from exc
+    if not there.startswith("https://"):
+        raise AirlockError.refuse(
+            "the server redirects away from HTTPS", found=shown, fix="use another source"
+        )
+    return there
+
+
+def _no_address(url: str, exc: ValueError) -> AirlockError:
+    return AirlockError.refuse(
+        f"the server redirects to what is no address ({exc})",
+        where=without_query(url),
+        fix="use another source",
+    )
 
 
 def _copy(stream: IO[bytes], part: str, artifact: Artifact) -> Content:

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from . import artifacts_wheel as wheels
@@ -31,9 +32,16 @@ from .files import fsync_directory
 from .ownership import Record
 from .receipts import Book, Moment
 
-_STAGING = ".incoming-"
-_PRIVATE = ".ingest-"
+_STAGING, _PRIVATE = custody.UNDER_WAY
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+Save = Callable[[], object]
+"""Keeps the ownership record, which has changed."""
+
+
+def _later() -> None:
+    """Leave that to the caller."""
 
 
 @dataclass(frozen=True)
@@ -142,17 +150,21 @@ def discard(staging: str) -> None:
     shutil.rmtree(staging, ignore_errors=True)
 
 
-def place(push: Push, staging: str, role: str, record: Record, book: Book) -> None:
+def place(
+    push: Push, staging: str, role: str, record: Record, book: Book, save: Save = _later
+) -> None:
     """Verify one upload and put it in its place. Raises AirlockError and OSError.
 
-    A wrong digest or a full disk leaves the place as it was.
+    A wrong digest or a full disk leaves the place as it was. ``save`` keeps the record.
     """
     parent = os.path.dirname(push.path)
     with _room(push, parent), _private(parent) as private:
-        _place(push, staging, private, role, record, book)
+        _place(push, staging, private, role, record, book, save)
 
 
-def _place(push: Push, staging: str, private: str, role: str, record: Record, book: Book) -> None:
+def _place(
+    push: Push, staging: str, private: str, role: str, record: Record, book: Book, save: Save
+) -> None:
     fresh = os.path.join(private, os.path.basename(push.path))
     upload = os.path.join(staging, push.content.object_name)
     with open_plain(upload) as source, _witness(push) as witness:
@@ -171,10 +183,10 @@ def _place(push: Push, staging: str, private: str, role: str, record: Record, bo
         receipt = wheels.unpack(fresh, push.path, push.content.sha256)
         record.claim(role, "trees", push.path, sha256=push.content.sha256, receipt=receipt)
         return
-    _keep(fresh, push, blake3, role, record, book)
+    _keep(fresh, push, blake3, role, record, book, save)
 
 
-def adopt(push: Push, role: str, record: Record, book: Book) -> None:
+def adopt(push: Push, role: str, record: Record, book: Book, save: Save = _later) -> None:
     """Put in its place what the host has elsewhere. Raises AirlockError and OSError.
 
     Nobody looked into it before, so the format of a model file is checked here. The place stays as it
@@ -182,6 +194,8 @@ def adopt(push: Push, role: str, record: Record, book: Book) -> None:
     """
     parent, name = os.path.split(push.path)
     _make_directory(parent, role, record)
+    for left in glob.glob(f"{glob.escape(parent)}/{_PRIVATE}*"):
+        _clear(left)
     with _private(parent) as private, _room(push, parent):
         fresh = os.path.join(private, name)
         with _witness(push) as witness:
@@ -198,14 +212,18 @@ def adopt(push: Push, role: str, record: Record, book: Book) -> None:
             blake3 = witness.hexdigest() if witness else ""
         if push.model_file:
             formats.check(fresh, push.model_file, push.found_at)
-        _keep(fresh, push, blake3, role, record, book)
+        _keep(fresh, push, blake3, role, record, book, save)
 
 
-def _keep(fresh: str, push: Push, blake3: str, role: str, record: Record, book: Book) -> None:
+def _keep(
+    fresh: str, push: Push, blake3: str, role: str, record: Record, book: Book, save: Save
+) -> None:
+    # Before it has its name: what a power cut leaves there is ours, to seal or to remove.
+    record.claim(role, "files", push.path, sha256=push.content.sha256)
+    save()
     sealing.unseal(push.path)
     os.replace(fresh, push.path)
     fsync_directory(os.path.dirname(push.path))
-    record.claim(role, "files", push.path, sha256=push.content.sha256)
     if push.manifest:
         custody.receive(push.subject, blake3, book, Moment.now())
 

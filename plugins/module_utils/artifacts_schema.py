@@ -13,6 +13,7 @@ from typing import Any
 
 from .errors import AirlockError
 
+_MAX_PATH = 1024
 _NAME = r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?"
 _SHA256 = r"[0-9a-f]{64}"
 
@@ -88,7 +89,7 @@ def relative_path(value: Any, where: str) -> str:
 
     Raises AirlockError.
     """
-    parts = value.split("/") if isinstance(value, str) else [""]
+    parts = value.split("/") if isinstance(value, str) and len(value) <= _MAX_PATH else [""]
     if (
         any(part in ("", ".", "..") or len(part.encode("utf-8", "replace")) > 255 for part in parts)
         or any(unicodedata.category(char) in ("Cc", "Cf", "Cs") for char in value)
@@ -96,8 +97,8 @@ def relative_path(value: Any, where: str) -> str:
     ):
         raise AirlockError.refuse(
             "the path does not fit",
-            expected="a relative path without '..'",
-            found=repr(value),
+            expected=f"a relative path without '..', of at most {_MAX_PATH} characters",
+            found=repr(value)[:200],
             where=where,
         )
     return str(value)

@@ -23,12 +23,17 @@ MAX_DEPTH = 64
 def dumps(value: Any) -> bytes:
     """Return the canonical bytes of ``value`` (dict, list, str, int, bool, None).
 
-    Raises AirlockError for floats, for keys that are not strings and for other types.
+    Raises AirlockError for floats, for keys that are not strings, for other types and for text that
+    UTF-8 cannot hold.
     """
     _check(value, "$", 0)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
-        "utf-8"
-    )
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as exc:  # half of a surrogate pair
+        raise AirlockError.refuse(
+            "a text is not Unicode", found=repr(exc.object[exc.start])
+        ) from exc
 
 
 def digest(value: Any) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -29,7 +30,11 @@ RECEIPT, VERITY, CONTENT, FULL = range(4)
 """The levels of a proof, by number."""
 
 OK, MISSING, CORRUPT = "ok", "missing", "corrupt"
+UNDER_WAY = (".incoming-", ".ingest-")
+"""How the names of directories begin in which a push uploads and copies."""
+
 _MODE = 0o444
+_DAY = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,8 @@ def prove(
     """Prove that the file is the approved one, at level ``least`` or above; keep a receipt of it with ``issue``.
 
     With ``keep_cache`` the pages stay in memory for who loads them next. A file that somebody may be
-    writing to is corrupt, whatever it holds. Raises AirlockError for a book that is not private, OSError.
+    writing to is corrupt, whatever it holds, and so is one that cannot be read. Raises AirlockError for a
+    book that is not private, OSError.
     """
     first = glance(subject, book, moment)
     if first.identity is None or (first.state == OK and least == RECEIPT):
@@ -135,15 +141,15 @@ def prove(
     try:
         with read_lease(descriptor) as leased:
             seen = Identity.of(descriptor)
-            found, receipt = _prove(descriptor, subject, book, seen, moment, least, keep_cache)
+            found, receipt = _read(descriptor, subject, book, seen, moment, least, keep_cache)
             if found.state == OK and Identity.of(descriptor) != seen:
                 found = replace(
                     found, state=CORRUPT, expected="a file at rest", found="one that changes"
                 )
-        if found.state != OK:
-            book.drop(subject.path, subject.manifest)
-        elif issue and leased and book.exists:
-            book.write(receipt)
+            if receipt is None or found.state != OK:
+                book.drop(subject.path, subject.manifest)
+            elif issue and leased and book.exists:
+                book.write(receipt)
         return replace(found, stale=first.stale, identity=seen)
     except Busy as exc:
         return replace(first, state=CORRUPT, expected="nobody who may write to it", found=str(exc))
@@ -199,11 +205,16 @@ def prove_all(
 def strangers(directory: str, known: Iterable[str]) -> list[str]:
     """Return what lies in a store and is none of the ``known`` paths, sorted. Raises OSError.
 
-    Names that begin with a full stop are those of a push that is under way.
+    What a push that is under way has there (``UNDER_WAY``) is none for a day.
     """
     expected = set(known)
-    found = (os.path.join(directory, name) for name in os.listdir(directory) if name[0] != ".")
-    return sorted(path for path in found if path not in expected)
+    found = []
+    for name in os.listdir(directory):
+        path = os.path.join(directory, name)
+        fresh = time.time() - os.lstat(path).st_mtime < _DAY
+        if path not in expected and not (name.startswith(UNDER_WAY) and fresh):
+            found.append(path)
+    return sorted(found)
 
 
 def _open(path: str) -> int:
@@ -216,7 +227,9 @@ def _unopened(subject: Subject, exc: OSError) -> Finding:
     if exc.errno in (errno.ELOOP, errno.ENXIO):
         kind = "a symbolic link" if exc.errno == errno.ELOOP else "something else"
         return Finding(subject.path, CORRUPT, RECEIPT, "a regular file with one name", kind)
-    raise exc
+    if isinstance(exc, PermissionError):
+        raise exc
+    return Finding(subject.path, CORRUPT, RECEIPT, "a file that can be read", str(exc))
 
 
 def _flaw(subject: Subject, seen: Identity) -> Finding | None:
@@ -242,6 +255,23 @@ def _stale(subject: Subject, receipt: Receipt | None, seen: Identity, moment: Mo
     if receipt is None or receipt.sha256 != subject.content.sha256:
         return "it has no receipt that can be trusted"
     return receipts.stale(receipt, seen, moment)
+
+
+def _read(
+    descriptor: int,
+    subject: Subject,
+    book: Book,
+    seen: Identity,
+    moment: Moment,
+    least: int,
+    keep_cache: bool,
+) -> tuple[Finding, Receipt | None]:
+    """As ``_prove``; what cannot be read is corrupt."""
+    try:
+        return _prove(descriptor, subject, book, seen, moment, least, keep_cache)
+    except OSError as exc:
+        unread = Finding(subject.path, CORRUPT, least, "a file that can be read", str(exc))
+        return unread, None
 
 
 def _prove(

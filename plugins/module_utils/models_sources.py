@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -43,7 +44,7 @@ def _whole_size(answer: Any) -> int:
     text = headers.get("Content-Length", "")
     if answer.status == 206:
         text = headers.get("Content-Range", "").rpartition("/")[2]
-    return int(text) if text.isdigit() else 0
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else 0
 
 
 def _pypi(intent: Intent, _request: Request) -> Offer:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
@@ -31,7 +32,7 @@ MAX_ENTRY = 4096
 MAX_METADATA = 1024**2
 MAX_DIMENSIONS = 16
 _LENGTH = 8
-_BLANK = " \t\r\n"
+_BLANKS = re.compile(r"[ \t\r\n]*")
 _MAX_NUMBER = 2**63 - 1
 
 BITS: Mapping[str, int] = {
@@ -80,13 +81,7 @@ def check(descriptor: int, size: int, where: str) -> Checked:
     raw = os.pread(descriptor, length, _LENGTH)
     if len(raw) < length:
         raise refuse("the file became shorter while it was read", where)
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as exc:
-        raise refuse(
-            f"the header is not UTF-8 ({exc.reason})", f"{where}, byte {_LENGTH + exc.start}"
-        ) from exc
-    header = _Header(text, where)
+    header = _Header(raw, where)
     header.read()
     _fills(header.spans, size - _LENGTH - length, where)
     digest = hashlib.sha256(start)
@@ -102,8 +97,11 @@ def check(descriptor: int, size: int, where: str) -> Checked:
 class _Header:
     """Walks over the one object of the header. ``spans`` are begin and end of each tensor in the data."""
 
-    def __init__(self, text: str, where: str):
-        self.text = text
+    def __init__(self, raw: bytes, where: str):
+        self.raw = raw
+        # One character for each byte: places are those of the file, and no text of it takes four times its
+        # room. What is kept of it is decoded as UTF-8, piece by piece; between the pieces all is ASCII.
+        self.text = raw.decode("latin-1")
         self.where = where
         self.at = 0
         self.spans: dict[str, tuple[int, int]] = {}
@@ -146,8 +144,8 @@ class _Header:
         self.at = self.text.find("}", start, start + MAX_ENTRY) + 1
         spot = self._spot(f"tensor '{name}'", start)
         if not self.at:
-            raise refuse("the entry is too long", spot, f"at most {MAX_ENTRY} characters")
-        entry = _json(self.text[start : self.at], spot)
+            raise refuse("the entry is too long", spot, f"at most {MAX_ENTRY} bytes")
+        entry = _json(self._decoded(start, self.at, spot), spot)
         if set(entry) != {"dtype", "shape", "data_offsets"}:
             raise refuse(
                 "the entry has other fields",
@@ -175,7 +173,7 @@ class _Header:
                 raise refuse(
                     "the metadata is too long",
                     self._spot(subject, start),
-                    f"at most {MAX_METADATA} characters",
+                    f"at most {MAX_METADATA} bytes",
                 )
             if not self._more(subject):
                 return
@@ -189,11 +187,8 @@ class _Header:
         return symbol == ","
 
     def _peek(self) -> str:
-        text, at = self.text, self.at
-        while at < len(text) and text[at] in _BLANK:
-            at += 1
-        self.at = at
-        return text[at : at + 1]
+        self.at = _BLANKS.match(self.text, self.at).end()  # type: ignore[union-attr]
+        return self.text[self.at : self.at + 1]
 
     def _symbol(self, symbol: str, subject: str) -> None:
         found = self._peek()
@@ -204,22 +199,25 @@ class _Header:
     def _string(self, subject: str, limit: int) -> str:
         self._symbol('"', subject)
         start = self.at
+        spot = self._spot(subject, start)
         try:
-            value, self.at = scanstring(self.text, start, True)
+            _raw, self.at = scanstring(self.text, start, True)
+            # The same again for what the escapes stand for, beside characters of several bytes.
+            value, _end = scanstring(self._decoded(start, self.at, spot), 0, True)
         except ValueError as exc:
-            raise refuse(f"this is not valid JSON ({exc})", self._spot(subject, start)) from exc
+            raise refuse(f"this is not valid JSON ({exc})", spot) from exc
         if len(value) > limit or not _encodable(value):
-            raise refuse(
-                "the text does not fit",
-                self._spot(subject, start),
-                f"UTF-8, at most {limit} characters",
-            )
+            raise refuse("the text does not fit", spot, f"UTF-8, at most {limit} characters")
         return str(value)
 
+    def _decoded(self, start: int, end: int, spot: str) -> str:
+        try:
+            return self.raw[start:end].decode("utf-8")
+        except UnicodeDecodeError as exc:
+            raise refuse(f"the header is not UTF-8 ({exc.reason})", spot) from exc
+
     def _spot(self, subject: str, at: int = -1) -> str:
-        # Bytes and characters differ only behind a name that is not ASCII.
-        at = self.at if at < 0 else at
-        return f"{self.where}, byte {_LENGTH + len(self.text[:at].encode('utf-8', 'replace'))}, {subject}"
+        return f"{self.where}, byte {_LENGTH + (self.at if at < 0 else at)}, {subject}"
 
 
 def _json(text: str, spot: str) -> dict[str, Any]:

@@ -159,7 +159,7 @@ def _stage(
     ] + [f"{push.path}: {why}; to copy from {push.found_at}" for push, why in adopted]
     for push, _why in adopted:
         if not check:
-            pushes.adopt(push, role, record, book)
+            pushes.adopt(push, role, record, book, record.save)
     if params["prune_directory"]:
         for path in pushes.surplus(wanted, params["prune_directory"], role, record):
             reasons.append(f"{path}: no longer wanted")
@@ -190,7 +190,14 @@ def _stage(
 def _place(wanted: list[pushes.Push], params: dict[str, t.Any], record: Record) -> dict[str, t.Any]:
     try:
         for push in wanted:
-            pushes.place(push, params["staging"], params["role"], record, Book(params["receipts"]))
+            pushes.place(
+                push,
+                params["staging"],
+                params["role"],
+                record,
+                Book(params["receipts"]),
+                record.save,
+            )
     finally:
         pushes.discard(params["staging"])
     return {"changed": True}

@@ -70,4 +70,13 @@ locked:
   description: The entry of C(models.lock.json).
   returned: success, not in check mode
   type: dict
+locked_sha256:
+  description: Its digest.
+  returned: success, not in check mode
+  type: str
+fetched:
+  description: The files that were fetched now, as M(homelab.airlock.artifact_fetch) returns them.
+  returned: success, not in check mode
+  type: list
+  elements: dict
 """

@@ -52,7 +52,7 @@ class ModelFiles:
             document = yaml.load(read_limited(where, _MAX_INTENT), Loader=_Loader)  # noqa: S506
         except FileNotFoundError:
             return {}
-        except (OSError, yaml.YAMLError, UnicodeError, RecursionError) as exc:
+        except (OSError, yaml.YAMLError, ValueError, RecursionError) as exc:
             reason = " ".join(str(exc).split())
             raise AirlockError.refuse(f"this cannot be read ({reason})", where=where) from exc
         if document is None:  # nothing but comments

@@ -24,23 +24,31 @@ REPORT = os.path.join(DIRECTORY, "check.json")
 _MANIFEST_LIMIT = 16 * 1024 * 1024
 
 
-def wanted() -> dict[tuple[str, str], custody.Subject]:
-    """Return the files of all models and releases, by path and digest of the manifest."""
+def wanted(flaws: list[str]) -> dict[tuple[str, str], custody.Subject]:
+    """Return the files of all models and releases, by path and digest of the manifest.
+
+    A manifest that cannot be read is one of the ``flaws``.
+    """
     found = {}
     for path in sorted(glob.glob(f"{manifests.MANIFESTS}/*.json") + glob.glob(RELEASES)):
-        manifest = manifests.parse(read_limited(path, _MANIFEST_LIMIT), path)
+        try:
+            manifest = manifests.parse(read_limited(path, _MANIFEST_LIMIT), path)
+        except (AirlockError, OSError) as exc:
+            flaws.append(str(exc))
+            continue
         for subject in custody.subjects(manifest):
             found[subject.path, subject.manifest] = subject
     return found
 
 
-def flaws() -> list[str]:
+def check() -> list[str]:
     """Check every file; return a sentence for each that is not the approved one."""
     book, moment = Book(), Moment.now()
-    subjects = wanted()
+    flaws: list[str] = []
+    subjects = wanted(flaws)
     book.keep_only(set(subjects))
     findings = custody.prove_all(subjects.values(), book, moment, least=custody.FULL)
-    return [
+    return flaws + [
         finding.sentence(finding.path)
         for finding in findings.values()
         if finding.state != custody.OK
@@ -50,7 +58,7 @@ def flaws() -> list[str]:
 def main() -> int:
     """Check, report, and return the exit status."""
     try:
-        reason = " ".join(flaws())
+        reason = " ".join(check())
     except (AirlockError, OSError) as exc:
         reason = str(exc)
     report = {"when": int(time.time()), "holds": not reason, "reason": reason}

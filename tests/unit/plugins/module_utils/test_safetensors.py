@@ -4,6 +4,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,23 @@ def test_a_file_that_shrinks_meanwhile(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "pread", cut)
     with pytest.raises(AirlockError, match="became shorter while it was read"):
         formats.check(str(path))
+
+
+def test_a_header_costs_as_much_as_it_is_long(tmp_path: Path) -> None:
+    """Names that are not ASCII, blanks without end and very many tensors, in the longest header that is taken."""
+    count = 30_000
+    items = ",".join(
+        f'"t{at}":{{"dtype":"U8","shape":[1],"data_offsets":[{at},{at + 1}]}}'
+        for at in range(count)
+    )
+    header = f'{{"__metadata__":{{"n\N{GRINNING FACE}":"x"}},{items}'.encode()
+    header += b" " * (safetensors.MAX_HEADER - len(header) - 1) + b"}"
+    data = len(header).to_bytes(8, "little") + header + bytes(count)
+    start = time.process_time()
+    tracemalloc.start()
+    try:
+        assert check(tmp_path, data).tensor_count == count
+        assert tracemalloc.get_traced_memory()[1] < 192 * 1024**2
+    finally:
+        tracemalloc.stop()
+    assert time.process_time() - start < 15  # 2 s alone; quadratic, it took minutes

@@ -56,6 +56,7 @@ def test_what_is_kept_is_what_is_found_and_what_is_not_wanted_goes(tmp_path: Pat
         ("chat: {}", "models.yml: chat: the key 'source' is missing"),
         ("Chat: {}", "the name does not fit"),
         ("\udcff", "this cannot be read"),
+        ("chat: {until: 2026-02-30}", "this cannot be read"),
         (WANTED.replace("2026-11-21", "2026-11-20"), "the waiver of the licence expired"),
     ],
 )
