@@ -35,6 +35,7 @@ _ARGUMENTS = {
     "site_dir": {"type": "path", "required": True},
     "licences": {"type": "dict", "required": True},
     "agreed": {"type": "str"},
+    "passphrase": {"type": "str", "default": "", "no_log": True},
 }
 
 
@@ -60,7 +61,7 @@ class ActionModule(ActionBase):
             }
 
     def _pull(self, wanted: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        files = ModelFiles(wanted["site_dir"])
+        files = ModelFiles(wanted["site_dir"], wanted["passphrase"])
         intents = files.wanted(datetime.date.today())
         intent = _find(intents, wanted["model"], str(files.intent))
         locked = files.locked().get(intent.name)
