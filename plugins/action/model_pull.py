@@ -15,7 +15,6 @@ from ansible.module_utils.urls import open_url
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.homelab.airlock.plugins.module_utils import (
-    canonical,
     models_licence,
     models_lock,
     models_sources,
@@ -36,6 +35,7 @@ _ARGUMENTS = {
     "site_dir": {"type": "path", "required": True},
     "licences": {"type": "dict", "required": True},
     "agreed": {"type": "str"},
+    "passphrase": {"type": "str", "default": "", "no_log": True},
 }
 
 
@@ -61,7 +61,7 @@ class ActionModule(ActionBase):
             }
 
     def _pull(self, wanted: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        files = ModelFiles(wanted["site_dir"])
+        files = ModelFiles(wanted["site_dir"], wanted["passphrase"])
         intents = files.wanted(datetime.date.today())
         intent = _find(intents, wanted["model"], str(files.intent))
         locked = files.locked().get(intent.name)
@@ -86,13 +86,10 @@ class ActionModule(ActionBase):
         if not known:
             entry = models_lock.entry(intent, offer.origin, _locked_files(offer, result))
             files.keep(intent.name, entry, intents)
-        locked = files.locked()[intent.name]
         return {
             "changed": not known or bool(result.get("changed")),
             "offer": shown,
-            "locked": locked,
-            "locked_sha256": canonical.digest(locked),
-            "fetched": [file for file in result["artifacts"] if file["fetched"]],
+            "locked": files.locked()[intent.name],
         }
 
     def _fetch(

@@ -70,8 +70,10 @@ def intent_findings(inputs: dict[str, Any], names: list[str], roles: list[str]) 
     }
     findings = site.check(shared["site_dir"]) + manifests.validate_catalog(shared["models"])
     try:
-        shared["models"] = model_files.catalog(shared["models"], shared["site_dir"])
-    except AirlockError as exc:
+        shared["models"] = model_files.catalog(
+            shared["models"], shared["site_dir"], shared["signing_passphrase"]
+        )
+    except (AirlockError, OSError) as exc:
         findings.append(str(exc))
     return findings + intent.check(shared)
 

@@ -12,8 +12,9 @@ author: homelab.airlock contributors
 description:
   - Returns C(airlock_models) together with the models of C(models.yml) as C(models.lock.json) has them. A model that
     was never pulled is not in it.
-  - A name in both, an entry that changed since it was locked, and an expired waiver are refused.
-positional: site_dir
+  - A name in both, an entry that changed since it was locked, an expired waiver, and a lock that is not as this site
+    signed it are refused.
+positional: site_dir, passphrase
 options:
   _input:
     description: The catalog that stands in the intent, as in C(airlock_models).
@@ -23,12 +24,16 @@ options:
     description: Site directory on the controller.
     type: path
     required: true
+  passphrase:
+    description: What the signing key is encrypted with, as in C(airlock_signing_passphrase).
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
 - name: Name the models that may be used
   ansible.builtin.debug:
-    msg: "{{ airlock_models | homelab.airlock.model_catalog(airlock_site_dir) | list }}"
+    msg: "{{ airlock_models | homelab.airlock.model_catalog(airlock_site_dir, airlock_signing_passphrase) | list }}"
 """
 
 RETURN = r"""
@@ -46,11 +51,11 @@ from ansible_collections.homelab.airlock.plugins.module_utils.errors import Airl
 from ansible_collections.homelab.airlock.plugins.plugin_utils import model_files
 
 
-def model_catalog(models: Mapping[str, Any], site_dir: str) -> dict[str, Any]:
+def model_catalog(models: Mapping[str, Any], site_dir: str, passphrase: str = "") -> dict[str, Any]:
     """Return the one catalog of a site."""
     try:
-        return model_files.catalog(models, site_dir)
-    except AirlockError as exc:
+        return model_files.catalog(models, site_dir, passphrase)
+    except (AirlockError, OSError) as exc:
         raise AnsibleFilterError(str(exc)) from exc
 
 

@@ -45,9 +45,9 @@ RETURN = r"""
 _value:
   description:
     - One entry for each service, sorted by name, with C(service), C(release), C(digest), C(mode), C(model),
-      C(model_sha256), C(model_path), C(manifest), C(manifest_sha256), C(user), C(uid_index), C(backend), C(artifact)
-      (C(name), C(sha256), C(path)), C(config), C(start_timeout) in seconds, and C(fetch), C(push) and C(switch) for
-      the modules M(homelab.airlock.artifact_fetch), M(homelab.airlock.artifact_push) and
+      C(manifest), C(manifest_sha256), C(weights) (C(stored) and C(seen)), C(user), C(uid_index), C(backend),
+      C(artifact) (C(name), C(sha256), C(path)), C(config), C(start_timeout) in seconds, and C(fetch), C(push) and
+      C(switch) for the modules M(homelab.airlock.artifact_fetch), M(homelab.airlock.artifact_push) and
       M(homelab.airlock.release_switch).
   type: list
   elements: dict

@@ -193,12 +193,16 @@ def prove_all(
     moment: Moment,
     *,
     least: int = RECEIPT,
+    keep_cache: bool = False,
     issue: bool = True,
 ) -> dict[Subject, Finding]:
     """Prove several files, as many at once as there are cores, the largest first. As ``prove``."""
     order = sorted(wanted, key=lambda subject: -subject.content.size)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda each: prove(each, book, moment, least=least, issue=issue), order)
+        found = pool.map(
+            lambda each: prove(each, book, moment, least=least, keep_cache=keep_cache, issue=issue),
+            order,
+        )
         return dict(zip(order, found))  # noqa: B905 - strict= is in Python 3.10, and the lengths are equal
 
 

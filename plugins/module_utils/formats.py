@@ -25,6 +25,8 @@ MAX_JSON = 4 * 1024**2
 MAX_VOCABULARY = 64 * 1024**2
 MAX_TEXT = 16 * 1024**2
 _START = 64 * 1024
+PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
+"""The name of a GGUF file in parts: what they have in common, the number from 1, how many there are."""
 _MAX_ATOMS = {MAX_JSON: 1_000_000, MAX_VOCABULARY: 4_000_000, safetensors.MAX_HEADER: 2_000_000}
 
 _INDEX = ".safetensors.index.json"
@@ -49,7 +51,6 @@ _LOADED_AS_CODE = re.compile(
 )
 _REMOTE_CODE = ("auto_map", "custom_pipelines")
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")
-_SPLIT = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 
 
 def check(path: str, name: str = "", where: str = "") -> Checked:
@@ -292,7 +293,7 @@ def _parts(found: Mapping[str, Checked], where: str) -> None:
     parts: dict[tuple[str, int], dict[int, Checked]] = {}
     for name, item in found.items():
         number, count, _total = item.split
-        named = _SPLIT.fullmatch(name)
+        named = PART.fullmatch(name)
         if count <= 1 and not named:
             continue
         if not named or (int(named[2]) - 1, int(named[3])) != (number, count):
@@ -303,14 +304,14 @@ def _parts(found: Mapping[str, Checked], where: str) -> None:
             )
         parts.setdefault((named[1], count), {})[number] = item
     for (prefix, count), items in parts.items():
-        if len(items) != count:
+        if set(items) != set(range(count)):
             raise refuse(
                 "parts of the model are missing",
                 f"{where}, {prefix}",
                 f"{count} parts",
                 f"{len(items)}",
             )
-        tensors = sum(item.tensor_count for item in items.values())
+        tensors = len(frozenset().union(*(item.names for item in items.values())))
         if any(item.split[2] != tensors for item in items.values()):
             raise refuse(
                 "the parts do not hold the tensors that they promise",

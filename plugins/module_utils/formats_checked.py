@@ -38,7 +38,9 @@ class Checked:
     chat_template_sha256: str = ""
     split: tuple[int, int, int] = field(default=(0, 0, 0), metadata={"internal": True})
     names: frozenset[str] = field(default=frozenset(), repr=False, metadata={"internal": True})
-    shards: Mapping[str, str] = field(default_factory=dict, repr=False, metadata={"internal": True})
+    shards: Mapping[str, str] = field(
+        default_factory=dict, repr=False, hash=False, metadata={"internal": True}
+    )
 
     def document(self) -> dict[str, Any]:
         """Return what a manifest carries: the fields that this format has, for canonical JSON."""

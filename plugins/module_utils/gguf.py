@@ -14,6 +14,7 @@ and lengths beyond any real model. The tensor data is not looked at.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from struct import Struct
 
@@ -32,6 +33,7 @@ _DEFAULT_ALIGNMENT = 32
 _MAX_NUMBER = 2**63 - 1
 
 _START = Struct("<4sIQQ")
+_COUNT_AT = 8
 _ARCHITECTURE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -81,6 +83,14 @@ def check(descriptor: int, size: int, where: str) -> Checked:
         ),
         names=frozenset(names),
     )
+
+
+def has_tensors(descriptor: int) -> bool:
+    """Say whether an open file whose header was checked holds tensors; the first part of a model may not.
+
+    Raises OSError.
+    """
+    return int.from_bytes(os.pread(descriptor, U64.size, _COUNT_AT), "little") > 0
 
 
 def _start(reader: Reader, magic: bytes, version: int, tensors: int, keys: int) -> None:

@@ -15,6 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from . import manifests, weights
+from .errors import AirlockError
+
 _SERVICE = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _KEY_ID = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _DNS_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}")
@@ -179,6 +182,7 @@ def _services(services: Mapping[str, Any], models: Mapping[str, Any]) -> list[st
                 f"{where}.model: there is no entry {service['model']} in airlock_models, and none was pulled (there "
                 f"are: {known}); add it, pull it from models.yml, or name one of these."
             )
+        findings += _loadable(where, str(service["model"]), models)
         for field in ("context", "threads", "parallel"):
             if field in service and not _positive(service[field]):
                 findings.append(
@@ -189,6 +193,19 @@ def _services(services: Mapping[str, Any], models: Mapping[str, Any]) -> list[st
         if service.get("mode", "chat") not in ("chat", "embedding"):
             findings.append(f"{where}.mode: expected chat or embedding, found {service['mode']}.")
     return findings
+
+
+def _loadable(where: str, name: str, models: Mapping[str, Any]) -> list[str]:
+    """Check that the backend can load the model; an entry that is none at all is refused elsewhere."""
+    try:
+        manifest = manifests.manifest(models, name)
+    except (AirlockError, KeyError):
+        return []
+    try:
+        weights.of(manifest, where)
+    except AirlockError as exc:
+        return [str(exc)]
+    return []
 
 
 def _api_keys(keys: Mapping[str, Any], services: Mapping[str, Any]) -> list[str]:

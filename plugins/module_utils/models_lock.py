@@ -3,11 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``models.lock.json``: what the models of ``models.yml`` were resolved to, by ``pull.yml`` alone.
 
-Canonical JSON; ``intent`` is the entry that was resolved, the rest is an entry of the catalog::
+Canonical JSON; ``intent`` is the entry that was resolved, the rest is an entry of the catalog, and
+``envelope`` is the signature of the site over all but itself (plugin_utils/signing.py)::
 
     {"version": 1, "models": {"<name>": {"intent": {...}, "origin": "<text>", "revision": "…",
         "licence": "…", "files": [{"path", "size", "sha256", "source": {...}, "checked": {...}}],
-        "signature": {...}}}}
+        "signature": {...}}},
+     "envelope": {...}}
 """
 
 from __future__ import annotations
@@ -40,25 +42,31 @@ def entry(intent: Intent, origin: str, files: list[dict[str, Any]]) -> dict[str,
     return locked
 
 
-def dumps(models: Mapping[str, Any]) -> bytes:
-    """Return the file for ``models``, entries by name."""
-    return canonical.dumps({"version": _VERSION, "models": dict(models)}) + b"\n"
+def document(models: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is signed for ``models``, entries by name."""
+    return {"version": _VERSION, "models": dict(models)}
 
 
-def parse(data: bytes, where: str) -> dict[str, dict[str, Any]]:
-    """Return the entries by name. Raises AirlockError."""
-    document = schema.fields(
+def dumps(models: Mapping[str, Any], envelope: Mapping[str, Any]) -> bytes:
+    """Return the file for ``models`` with its signature."""
+    return canonical.dumps({**document(models), "envelope": dict(envelope)}) + b"\n"
+
+
+def parse(data: bytes, where: str) -> tuple[dict[str, dict[str, Any]], Any]:
+    """Return the entries by name, and the signature, unverified, or None. Raises AirlockError."""
+    found = schema.fields(
         canonical.loads(data, where=where, max_bytes=MAX_LOCK),
         where,
         required=("version", "models"),
+        optional=("envelope",),
     )
-    schema.integer(document["version"], f"{where}: version", _VERSION, _VERSION)
-    if not isinstance(document["models"], Mapping):
+    schema.integer(found["version"], f"{where}: version", _VERSION, _VERSION)
+    if not isinstance(found["models"], Mapping):
         raise AirlockError.refuse("the models are no mapping", where=where)
-    models = dict(document["models"])
+    models = dict(found["models"])
     for name, locked in models.items():
         _check(name, locked, where)
-    return models
+    return models, found.get("envelope")
 
 
 def catalog(

@@ -14,14 +14,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from . import accounts, canonical, manifests
+from . import accounts, canonical, manifests, weights
 from . import artifacts_schema as schema
 from .artifacts import parse
 from .artifacts_wheel import RECEIPT
 from .errors import AirlockError
-
-MODEL_PATH = "/run/airlock/model/model.gguf"
-"""Where a release sees its model, whatever the store calls it."""
 
 UNIT_PREFIX = "airlock-runtime@"
 _FALLBACK_PREFIX = "airlock-fallback@"
@@ -54,8 +51,8 @@ class Flags:
 class LaunchConfig:
     """What the launcher of a release reads from ``/etc/airlock/releases/<release>.json``.
 
-    ``runtime`` is the directory of the unpacked artifact, ``model`` and ``socket`` are paths as
-    the unit sees them.
+    ``runtime`` is the directory of the unpacked artifact, ``model`` (the first file of its weights) and
+    ``socket`` are paths as the unit sees them.
     """
 
     release: str
@@ -107,8 +104,8 @@ def resolve(
     least ``sha256``, ``size`` and ``source``; ``placed`` are the indices of the users of releases
     that the slots of the host point to. Each release is a dict::
 
-        {"service", "release", "digest", "mode", "model", "model_sha256", "model_path", "manifest": {...},
-         "manifest_sha256",
+        {"service", "release", "digest", "mode", "model", "manifest": {...}, "manifest_sha256",
+         "weights": [{"stored", "seen"}, ...] (paths in the store and in the unit, in order),
          "user", "uid_index", "backend", "artifact": {"name", "sha256", "path"},
          "config": {...} (LaunchConfig), "start_timeout": seconds,
          "fetch", "push" and "switch": {...} for the modules artifact_fetch, artifact_push and
@@ -202,13 +199,8 @@ def _release(
     model = str(entry.pop("model"))
     flags = _flags(entry, where)
     manifest = manifests.manifest(models, model)
-    if len(manifest.files) != 1:
-        raise AirlockError.refuse(
-            f"the backend {backend} loads a model of one file",
-            found=f"{len(manifest.files)} files in airlock_models.{model}",
-            where=where,
-            fix="use a GGUF that is not split",
-        )
+    files = weights.of(manifest, where)
+    views = [f"{weights.VIEW}/{name}" for name in weights.seen(len(files))]
     artifact = _artifact(backend, artifacts[backend])
     digest = artifact["sha256"]
     identity = canonical.digest(
@@ -217,17 +209,17 @@ def _release(
     release = f"{service}-{identity[:8]}"
     runtime = f"{RUNTIMES}/{backend}-{digest[:8]}"
     socket = f"/run/airlock/runtime/{release}/http.sock"
-    file = manifest.files[0]
     return {
         "service": service,
         "release": release,
         "digest": identity,
         "mode": flags.mode,
         "model": model,
-        "model_sha256": file.content.sha256,
-        "model_path": file.stored,
         "manifest": manifest.document(),
         "manifest_sha256": manifest.digest,
+        "weights": [
+            {"stored": files[index].stored, "seen": view} for index, view in enumerate(views)
+        ],
         "backend": backend,
         "artifact": {"name": backend, "sha256": digest, "path": runtime},
         "fetch": artifact,
@@ -242,10 +234,14 @@ def _release(
             "release": release,
             "mode": flags.mode,
             "start_timeout": start_timeout(manifest.size),
-            "inputs": [*files_of(release), file.stored, f"{runtime}/{RECEIPT}"],
+            "inputs": [
+                *files_of(release),
+                *(file.stored for file in files),
+                f"{runtime}/{RECEIPT}",
+            ],
         },
         "config": LaunchConfig(
-            release, service, backend, runtime, MODEL_PATH, socket, flags
+            release, service, backend, runtime, views[0], socket, flags
         ).document(),
         "start_timeout": start_timeout(manifest.size),
     }

@@ -97,15 +97,16 @@ def diff(locked: Mapping[str, Any], observed: Mapping[str, Any]) -> list[Differe
 
 
 def resolve(releases: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    """Return what the intent resolved to: service to release, model and artifact to sha256.
+    """Return what the intent resolved to: service to release, model to the sha256 of its
+    manifest, artifact to its own.
 
-    A release is a mapping with ``service``, ``release``, ``model``, ``model_sha256`` and
+    A release is a mapping with ``service``, ``release``, ``model``, ``manifest_sha256`` and
     ``artifact``, a mapping with ``name`` and ``sha256``.
     """
     resolved: dict[str, dict[str, str]] = {"services": {}, "models": {}, "artifacts": {}}
     for release in releases:
         resolved["services"][release["service"]] = release["release"]
-        resolved["models"][release["model"]] = release["model_sha256"]
+        resolved["models"][release["model"]] = release["manifest_sha256"]
         artifact = release["artifact"]
         resolved["artifacts"][artifact["name"]] = artifact["sha256"]
     return resolved

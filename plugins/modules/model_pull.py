@@ -11,7 +11,7 @@ short_description: Fetch a model that models.yml asks for, check it, and lock it
 version_added: 0.1.0
 description:
   - Resolves one entry of C(models.yml) in the site directory to its files, fetches them into C(cache/) by digest,
-    checks what they are, and writes the result into C(models.lock.json).
+    checks what they are, and writes the result into C(models.lock.json), signed by the key in C(state/).
   - A source is a file by HTTPS, a wheel, a repository in the layout of the Hugging Face hub (a server or a cache of its
     tools), a model in the layout of Ollama (a registry, or a store on the controller or on the host), or a directory
     with files named by their digest.
@@ -39,6 +39,10 @@ options:
   agreed:
     description: Digest of the offer that was agreed to; another one is refused.
     type: str
+  passphrase:
+    description: What the signing key is encrypted with; empty for a key in the clear, mode 0600.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -70,13 +74,4 @@ locked:
   description: The entry of C(models.lock.json).
   returned: success, not in check mode
   type: dict
-locked_sha256:
-  description: Its digest.
-  returned: success, not in check mode
-  type: str
-fetched:
-  description: The files that were fetched now, as M(homelab.airlock.artifact_fetch) returns them.
-  returned: success, not in check mode
-  type: list
-  elements: dict
 """

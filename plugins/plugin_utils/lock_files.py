@@ -91,13 +91,8 @@ class LockFiles:
                     fix="restore state/ from a backup of the site directory",
                 ) from None
             return Kept(lock, None)
-        if not (self.directory / signing.KEY_FILE).exists():
-            raise AirlockError.refuse(
-                "the key that signed the lock is gone",
-                where=str(self.directory / signing.KEY_FILE),
-                fix="restore state/ from a backup of the site directory",
-            )
-        signing.verify(lock, signed, self.key.public_key(), name=self.name, where=str(envelope))
+        key = signing.load(self.directory, self._passphrase).public_key()
+        signing.verify(lock, signed, key, name=self.name, where=str(envelope))
         return Kept(lock, self.place(lock))
 
     def keep_observation(self, observation: dict[str, Any]) -> None:

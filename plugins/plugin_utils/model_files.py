@@ -1,7 +1,10 @@
 # Copyright (c) 2026 homelab.airlock contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``models.yml`` and ``models.lock.json`` of a site: what was asked for, and what it was resolved to."""
+"""``models.yml`` and ``models.lock.json`` of a site: what was asked for, and what it was resolved to.
+
+The lock is signed by the site, and used by nobody before its signature was verified.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,11 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.homelab.airlock.plugins.module_utils import models_intent, models_lock
+from ansible_collections.homelab.airlock.plugins.module_utils import (
+    ledger,
+    models_intent,
+    models_lock,
+)
 from ansible_collections.homelab.airlock.plugins.module_utils.artifacts_fetch import exclusive
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
 from ansible_collections.homelab.airlock.plugins.module_utils.files import (
@@ -20,6 +27,8 @@ from ansible_collections.homelab.airlock.plugins.module_utils.files import (
     write_atomic,
 )
 from ansible_collections.homelab.airlock.plugins.module_utils.models_intent import Intent
+from ansible_collections.homelab.airlock.plugins.plugin_utils import signing
+from ansible_collections.homelab.airlock.plugins.plugin_utils.witness import record
 
 _MAX_INTENT = 1024 * 1024
 
@@ -39,11 +48,13 @@ class _Loader(yaml.SafeLoader):
 
 
 class ModelFiles:
-    """The two files of the site directory ``site_dir``."""
+    """The two files of the site directory ``site_dir``; ``passphrase`` is that of the key in its ``state/``."""
 
-    def __init__(self, site_dir: str) -> None:
+    def __init__(self, site_dir: str, passphrase: str = "") -> None:
         self.intent = Path(site_dir) / "models.yml"
         self.lock = Path(site_dir) / "models.lock.json"
+        self._state = Path(site_dir) / "state"
+        self._passphrase = passphrase
 
     def wanted(self, today: datetime.date) -> dict[str, Intent]:
         """Return what ``models.yml`` asks for, nothing when there is none. Raises AirlockError."""
@@ -67,7 +78,10 @@ class ModelFiles:
         }
 
     def locked(self) -> dict[str, dict[str, Any]]:
-        """Return what was locked, by name, nothing when there is no lock. Raises AirlockError."""
+        """Return what was locked, by name, nothing when there is no lock.
+
+        Raises AirlockError, also when it is not as this site signed it, OSError.
+        """
         where = str(self.lock)
         try:
             data = read_limited(where, models_lock.MAX_LOCK)
@@ -75,21 +89,40 @@ class ModelFiles:
             return {}
         except OSError as exc:
             raise AirlockError.refuse(f"this cannot be read ({exc})", where=where) from exc
-        return models_lock.parse(data, where)
+        models, envelope = models_lock.parse(data, where)
+        if envelope is None:
+            raise AirlockError.refuse(
+                "the lock of the models has no signature",
+                expected="one by the signing key of this site",
+                where=where,
+                fix="restore the file from a backup, or remove it and pull its models anew",
+            )
+        key = signing.load(self._state, self._passphrase).public_key()
+        document = models_lock.document(models)
+        signing.verify(document, envelope, key, name=self.lock.name, where=where)
+        return models
 
     def keep(self, name: str, entry: Mapping[str, Any], wanted: Mapping[str, Intent]) -> None:
-        """Lock one model, and drop what ``models.yml`` no longer has. Raises AirlockError, OSError."""
+        """Lock one model, sign the lock, and drop what ``models.yml`` no longer has.
+
+        The ledger knows of it first. Raises AirlockError, OSError.
+        """
         with exclusive(str(self.lock.parent)):
             models = {**self.locked(), name: dict(entry)}
             kept = {known: models[known] for known in models if known in wanted}
-            write_atomic(str(self.lock), models_lock.dumps(kept))
+            key = signing.load_or_make(self._state, self._passphrase)
+            files = {file["path"]: file["sha256"] for file in entry["files"]}
+            result = {"origin": entry["origin"], "revision": entry["revision"], "files": files}
+            record(self._state, [ledger.Event("pulled", name, result)])
+            envelope = signing.sign(models_lock.document(kept), key, name=self.lock.name)
+            write_atomic(str(self.lock), models_lock.dumps(kept, envelope))
 
 
-def catalog(inline: Mapping[str, Any], site_dir: str) -> dict[str, Any]:
+def catalog(inline: Mapping[str, Any], site_dir: str, passphrase: str = "") -> dict[str, Any]:
     """Return the catalog of a site: ``airlock_models`` and what ``models.yml`` was locked to.
 
     Raises AirlockError.
     """
-    files = ModelFiles(site_dir)
+    files = ModelFiles(site_dir, passphrase)
     wanted = files.wanted(datetime.date.today())
     return models_lock.catalog(inline, wanted, files.locked() if wanted else {})

@@ -89,6 +89,18 @@ def fresh() -> Ed25519PrivateKey:
     return Ed25519PrivateKey.generate()
 
 
+def load(directory: Path, passphrase: str = "") -> Ed25519PrivateKey:
+    """Return the signing key of the site, which something was signed with. Raises AirlockError, OSError."""
+    key = _load(directory / KEY_FILE, passphrase)[0]
+    if key is None:
+        raise AirlockError.refuse(
+            "the signing key of this site is gone",
+            where=str(directory / KEY_FILE),
+            fix="restore state/ from a backup of the site directory",
+        )
+    return key
+
+
 def load_or_make(
     directory: Path, passphrase: str = "", *, check: bool = False
 ) -> Ed25519PrivateKey:

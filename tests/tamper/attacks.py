@@ -216,6 +216,10 @@ def _swap_and_back(house: House) -> None:
     house.mapped = other
 
 
+def _overwrite_later(house: House) -> None:
+    house.meanwhile = lambda: house.edit(_flip)
+
+
 def _owner(house: House) -> None:
     sealing.unseal(str(house.path))
     os.chown(house.path, 65534, 65534)
@@ -284,6 +288,7 @@ ATTACKS = [
     Attack("its name in other case beside it", _stranger(lambda h: h.path.name.upper())),
     Attack("swapped between the check and the unit's look", _swap_later),
     Attack("another file mapped than the one that was shown", _swap_and_back),
+    Attack("a byte overwritten while it was loaded, times and flags put back", _overwrite_later),
     Attack("a block of the disk edited while it was not mounted", _below, missed=_BELOW),
     Attack("a block of the disk edited before a boot", _after_a_boot),
     Attack("a block of the disk edited, and the clock set back", _clock_back),

@@ -22,6 +22,7 @@ from ansible_collections.homelab.airlock.plugins.module_utils import (
     digests,
     gate,
     sealing,
+    weights,
 )
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
 from ansible_collections.homelab.airlock.plugins.module_utils.receipts import Book, Moment
@@ -55,7 +56,8 @@ class House:
         self.store = self.mount / "store"
         self.store.mkdir()
         (self.mount / "receipts").mkdir(mode=0o700)
-        self.view = work / "view"
+        self.view = work / "view" / weights.seen(1)[0]
+        self.view.parent.mkdir()
         self.view.touch()
         self.data = model()
         self.digest = hashlib.sha256(self.data).hexdigest()
@@ -64,8 +66,10 @@ class House:
         self.pinned = self.write_manifest("1")
         self.files = gate.Files.of("chat-1a2b3c4d", str(self.mount / "gate"))
         self.moment = Moment.now()
-        # What an attacker does who waits for the right moment: after the check, before the unit looks.
+        # What an attacker does who waits for the right moment: after the check, before the unit looks; and
+        # after that, while the model is loaded.
         self.between: Callable[[], None] = lambda: None
+        self.meanwhile: Callable[[], None] = lambda: None
         self.mapped = self.view
         self.pages = mmap.mmap(-1, BLOCK)
 
@@ -82,7 +86,7 @@ class House:
 
     def subject_of(self, digest: str) -> custody.Subject:
         """Return what the file has to be for a manifest with this digest."""
-        return gate.subject_of(str(self.manifest), digest, str(self.path))
+        return gate.subjects_of(str(self.manifest), digest, [str(self.path)])[0]
 
     def ingest(self, before: Callable[[House], None] | None) -> None:
         """Do what a push does with the verified file; ``before`` is what an attacker does before the receipt."""
@@ -107,20 +111,21 @@ class House:
         """Return how a start of the release is refused with a check of ``level``, '' when it is not."""
         try:
             finding = self.prove(level)
-            if finding.state != custody.OK or finding.identity is None:
+            if finding.state != custody.OK:
                 return finding.stale or f"expected {finding.expected}, found {finding.found}"
             foreign = custody.strangers(str(self.store), [str(self.path)])
             if foreign:
                 return f"a stranger in the store: {os.path.basename(foreign[0])}"
-            gate.leave(finding.identity, self.files)
+            gate.leave([finding], self.files)
             self.between()
             self._command("mount", "--bind", str(self.path), str(self.view))
             try:
-                gate.seen(str(self.view), self.files)
+                gate.seen(str(self.view.parent), self.files)
                 with self.mapped.open("rb") as source:
                     pages = mmap.mmap(source.fileno(), 0, prot=mmap.PROT_READ)
                 with pages:
-                    gate.mapped(os.getpid(), str(self.view), self.files)
+                    self.meanwhile()
+                    gate.mapped(os.getpid(), str(self.view.parent), self.files)
             finally:
                 self._command("umount", str(self.view))
         except (AirlockError, OSError) as exc:

@@ -18,27 +18,28 @@ from airlock import gate
 from airlock.errors import AirlockError
 from airlock.receipts import DIRECTORY, Book, Moment
 from airlock.releases_program import refuse
+from airlock.weights import VIEW
 
 _LEVELS = ("its receipt", "fs-verity", "every byte", "SHA-256 and structure")
 
 
 def admit(options: argparse.Namespace) -> None:
-    """Prove the file in the store; say on standard output by what, and why a receipt was not enough."""
-    subject = gate.subject_of(options.manifest, options.manifest_sha256, options.path)
+    """Prove the files in the store; say on standard output by what, and why a receipt was not enough."""
+    subjects = gate.subjects_of(options.manifest, options.manifest_sha256, options.path)
     files = gate.Files.of(options.release, options.directory) if options.release else None
-    finding = gate.admit(subject, Book(options.receipts), Moment.now(), files)
-    reason = f", because {finding.stale}" if finding.stale else ""
-    print(f"{options.path}: proven by {_LEVELS[finding.level]}{reason}.")
+    for finding in gate.admit(subjects, Book(options.receipts), Moment.now(), files):
+        reason = f", because {finding.stale}" if finding.stale else ""
+        print(f"{finding.path}: proven by {_LEVELS[finding.level]}{reason}.")
 
 
 def seen(options: argparse.Namespace) -> None:
     """Compare what this process sees with what was admitted."""
-    gate.seen(options.path, gate.Files.of(options.release, options.directory))
+    gate.seen(options.view, gate.Files.of(options.release, options.directory))
 
 
 def mapped(options: argparse.Namespace) -> None:
     """Compare what the runtime mapped with what was admitted, then open the door."""
-    gate.mapped(options.pid, options.path, gate.Files.of(options.release, options.directory))
+    gate.mapped(options.pid, options.view, gate.Files.of(options.release, options.directory))
     os.chmod(options.door, 0o750, follow_symlinks=False)
 
 
@@ -55,18 +56,18 @@ def arguments() -> argparse.ArgumentParser:
     look.add_argument("--release", help="whose ticket to leave; without it none is left")
     look.add_argument("--manifest", required=True, help="manifest of the release, JSON")
     look.add_argument("--manifest-sha256", required=True, help="digest that it must have")
-    look.add_argument("--path", required=True, help="model file that the unit will be given")
+    look.add_argument("--path", required=True, nargs="+", help="the files that the unit is given")
     look.add_argument("--receipts", default=DIRECTORY, help="directory of the receipts")
 
     look = looks.add_parser("seen", help="before the start, in the sandbox of the unit")
     look.set_defaults(look=seen)
     look.add_argument("--release", required=True)
-    look.add_argument("--path", required=True, help="model file as the unit sees it")
+    look.add_argument("--view", default=VIEW, help="directory in which the unit sees them")
 
     look = looks.add_parser("mapped", help="after the start, as root")
     look.set_defaults(look=mapped)
     look.add_argument("--release", required=True)
-    look.add_argument("--path", required=True, help="model file as the unit sees it")
+    look.add_argument("--view", default=VIEW, help="directory in which the unit sees them")
     look.add_argument("--pid", type=int, required=True, help="main process of the unit")
     look.add_argument("--door", required=True, help="directory of the socket, opened to its group")
     return parser
@@ -80,7 +81,7 @@ def main() -> int:
     except AirlockError as exc:
         return refuse(str(exc))
     except OSError as exc:
-        return refuse(f"{options.path}: the model cannot be checked: {exc}.")
+        return refuse(f"The model cannot be checked: {exc}.")
     return 0
 
 

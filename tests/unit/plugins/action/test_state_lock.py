@@ -174,7 +174,7 @@ def test_a_lock_that_is_not_as_it_was_signed_is_refused(tmp_path: Path, state: s
 def test_a_signature_by_another_key_is_refused(tmp_path: Path) -> None:
     run(tmp_path)
     (tmp_path / "state" / "signing.key").unlink()
-    with pytest.raises(AirlockError, match="the key that signed the lock is gone"):
+    with pytest.raises(AirlockError, match="the signing key of this site is gone"):
         run(tmp_path)
     other = tmp_path / "other"
     other.mkdir()

@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.homelab.airlock.plugins.module_utils import formats
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
-from ansible_collections.homelab.airlock.tests.corpus import all_cases
+from ansible_collections.homelab.airlock.tests.corpus import all_cases, house, split
 from ansible_collections.homelab.airlock.tests.corpus.case import Case
 from ansible_collections.homelab.airlock.tests.corpus.gguf_cases import (
     ARCHITECTURE,
@@ -98,6 +98,7 @@ SHARDED = {
 
 
 def part(number: int, count: int, tensors: int = 4) -> bytes:
+    """Return a part that claims to be this one; its tensors are the same in every part."""
     return gguf(
         [
             ARCHITECTURE,
@@ -111,8 +112,18 @@ def part(number: int, count: int, tensors: int = 4) -> bytes:
 PARTS = {f"m-0000{number + 1}-of-00002.gguf": part(number, 2) for number in (0, 1)}
 
 
+CUT = split.parts(gguf(), "q/m")  # as publishers do: no tensor in the first part
+
+
 @pytest.mark.parametrize(
-    "files", [SHARDED, PARTS, {"model.gguf": gguf()}, {"a/model.gguf": gguf(), "README.md": b"hi"}]
+    "files",
+    [
+        SHARDED,
+        house.shards(),
+        CUT,
+        {"model.gguf": gguf()},
+        {"a/model.gguf": gguf(), "README.md": b"hi"},
+    ],
 )
 def test_a_whole_model_is_accepted(tmp_path: Path, files: dict[str, bytes]) -> None:
     assert set(formats.check_model(model(tmp_path, files))) == set(files)
@@ -139,6 +150,9 @@ def test_a_sharded_model_is_what_its_index_says(
         formats.check_model(model(tmp_path, files))
 
 
+LAST, SECOND_PART = "q/m-00003-of-00003.gguf", "m-00002-of-00002.gguf"
+
+
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [
@@ -146,7 +160,15 @@ def test_a_sharded_model_is_what_its_index_says(
         ({"m-00001-of-00002.gguf": part(1, 2)}, "does not say which part"),
         ({"model.gguf": part(0, 2)}, "does not say which part"),
         ({"m-00001-of-00001.gguf": gguf()}, "does not say which part"),
-        ({**PARTS, "m-00001-of-00002.gguf": part(0, 2, 5)}, "tensors that they promise"),
+        (PARTS, "expected 4 tensors, found 2"),  # each holds the same two
+        ({**CUT, LAST: part(2, 3, 3)}, "tensors that they promise"),
+        ({name: CUT[name] for name in CUT if name != LAST}, "expected 3 parts, found 2"),
+        ({**CUT, LAST: CUT["q/m-00002-of-00003.gguf"]}, "does not say which part"),
+        ({**CUT, "q/n-00001-of-00002.gguf": part(0, 2)}, "parts of the model are missing"),
+        (
+            {SECOND_PART: part(1, 2), "m-00005-of-00002.gguf": part(4, 2)},
+            "parts of the model are missing",
+        ),
         ({"README.md": b"hello"}, "no weights"),
     ],
 )

@@ -25,6 +25,16 @@ def test_good_intent_passes() -> None:
     assert intent.check({**GOOD, "apt_proxy": ""}) == []
 
 
+def test_a_model_that_the_backend_cannot_load_is_refused_where_it_is_named() -> None:
+    source = {"type": "file", "path": "/x"}
+    file = {"path": "model.safetensors", "size": 5, "sha256": "a" * 64, "source": source}
+    model = {"revision": "1", "licence": "MIT", "files": [file]}
+    assert intent.check({**GOOD, "models": {"small": model}}) == [
+        "airlock_services.chat: llama.cpp cannot load the model small: expected GGUF, a file that ends in .gguf, "
+        "found model.safetensors; name a model in GGUF; one of another format can be held ready in model_store_keep."
+    ]
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

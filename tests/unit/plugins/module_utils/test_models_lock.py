@@ -27,8 +27,13 @@ def locked(**changes: Any) -> dict[str, Any]:
     return models_lock.entry(intent(**changes), "https://a.example/m.gguf", [FILE])
 
 
+def lock_of(entry: dict[str, Any]) -> bytes:
+    return models_lock.dumps({"chat": entry}, {"payload": "x"})
+
+
 def test_a_lock_survives_its_file_and_makes_the_manifest_of_an_inline_entry() -> None:
-    models = models_lock.parse(models_lock.dumps({"chat": locked()}), "lock")
+    models, envelope = models_lock.parse(lock_of(locked()), "lock")
+    assert envelope == {"payload": "x"}
     assert models == {"chat": locked()}
     catalog = models_lock.catalog(INLINE, {"chat": intent()}, models)
     assert list(catalog) == ["small", "chat"]
@@ -40,7 +45,7 @@ def test_whose_signature_is_demanded_goes_from_the_intent_into_the_catalog() -> 
     wanted = {"type": "certificate", "bundle": "b", "ca": "c", "identity": "i"}
     day = {"as_of": datetime.date(2026, 11, 21)}
     models = {"chat": locked(signature={**wanted, **day})}
-    assert models_lock.parse(models_lock.dumps(models), "lock") == models
+    assert models_lock.parse(lock_of(models["chat"]), "lock")[0] == models
     catalog = models_lock.catalog({}, {"chat": intent(signature={**wanted, **day})}, models)
     assert catalog["chat"]["signature"] == {**wanted, "as_of": "2026-11-21"}
     with pytest.raises(AirlockError, match="was changed since"):
@@ -82,14 +87,14 @@ def test_what_contradicts_the_lock_is_refused(
         (b'{"version": 1, "models": []}', "lock: the models are no mapping"),
         (b'{"version": 1, "models": {"chat": {}}}', "lock: chat: the key 'intent' is missing"),
         (
-            models_lock.dumps({"chat": {**locked(), "files": [{**FILE, "path": "../m"}]}}),
+            lock_of({**locked(), "files": [{**FILE, "path": "../m"}]}),
             "lock: airlock_models.chat.files.0..path: the path does not fit",
         ),
         (
-            models_lock.dumps({"chat": {**locked(), "files": [FILE, {**FILE, "path": "M.gguf"}]}}),
+            lock_of({**locked(), "files": [FILE, {**FILE, "path": "M.gguf"}]}),
             "the path appears twice",
         ),
-        (models_lock.dumps({"chat": {**locked(), "extra": 1}}), "the key 'extra' is unknown"),
+        (lock_of({**locked(), "extra": 1}), "the key 'extra' is unknown"),
     ],
 )
 def test_a_malformed_lock_is_one_sentence(data: bytes, sentence: str) -> None:

@@ -41,15 +41,18 @@ def test_services_become_releases() -> None:
     chat, embed = resolve()
     assert (chat["service"], embed["service"]) == ("chat", "embed")
     assert chat["release"].startswith("chat-") and len(chat["release"]) == len("chat-") + 8
-    assert chat["model_sha256"] == "b" * 64
+    assert chat["weights"] == [
+        {
+            "stored": f"/var/lib/airlock/store/sha256-{'b' * 64}",
+            "seen": "/run/airlock/model/model-00001-of-00001.gguf",
+        }
+    ]
     assert chat["artifact"]["path"] == "/opt/airlock/runtimes/llama_cpp-aaaaaaaa"
     assert chat["user"] == f"airlock-r{chat['uid_index']:02}"
     assert chat["user"] != embed["user"]
     assert chat["start_timeout"] == 62
-    assert (
-        chat["config"].items()
-        >= {"service": "chat", "model": "/run/airlock/model/model.gguf"}.items()
-    )
+    assert chat["config"]["service"] == "chat"
+    assert chat["config"]["model"] == chat["weights"][0]["seen"]
     assert embed["config"]["flags"]["mode"] == "embedding"
 
 
@@ -101,11 +104,46 @@ def test_a_bad_service_is_one_sentence(service: dict[str, Any], sentence: str) -
     assert sentence in str(caught.value)
 
 
-def test_a_model_of_several_files_is_refused() -> None:
-    file = MODELS["small"]["files"][0]
-    split = {"small": {**MODELS["small"], "files": [file, {**file, "path": "second.gguf"}]}}
-    with pytest.raises(AirlockError, match=r"found 2 files in airlock_models\.small"):
-        resolve(models=split)
+def of_files(*paths: str) -> dict[str, Any]:
+    """Return a catalog of one model with these files."""
+    entry = MODELS["small"]["files"][0]
+    files = [
+        {**entry, "path": path, "sha256": f"{number:064x}"} for number, path in enumerate(paths, 1)
+    ]
+    return {"small": {**MODELS["small"], "files": files}}
+
+
+def test_a_model_in_parts_is_loaded_by_its_first_and_side_files_are_left_out() -> None:
+    names = [f"q/m-{number:05d}-of-00003.gguf" for number in (2, 3, 1)]
+    chat = resolve(models=of_files("README.md", *names))[0]
+    store = "/var/lib/airlock/store/sha256-"
+    views = [f"/run/airlock/model/model-{number:05d}-of-00003.gguf" for number in (1, 2, 3)]
+    assert chat["weights"] == [
+        {"stored": f"{store}{number:064x}", "seen": view}
+        for number, view in zip((4, 2, 3), views, strict=True)
+    ]
+    assert chat["config"]["model"] == views[0]
+    assert {file["stored"] for file in chat["weights"]} < set(chat["switch"]["inputs"])
+    assert f"{store}{1:064x}" not in chat["switch"]["inputs"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "found"),
+    [
+        (["m-00001-of-00003.gguf", "m-00003-of-00003.gguf"], "found m-00002-of-00003.gguf missing"),
+        (["m-00002-of-00002.gguf"], "found m-00001-of-00002.gguf missing"),
+        (["m-00001-of-00001.gguf", "n.gguf"], "found n.gguf besides"),
+        (["a/m-00001-of-00002.gguf", "b/m-00002-of-00002.gguf"], "found a/m-00002-of-00002.gguf"),
+        (["m-00001-of-00002.gguf", "m-00002-of-00003.gguf"], "m-00002-of-00002.gguf missing"),
+        (["m.gguf", "mmproj.gguf"], "found mmproj.gguf besides"),
+        (["m.safetensors", "config.json"], "expected GGUF, .* found m.safetensors, config.json"),
+    ],
+)
+def test_what_llama_cpp_cannot_load_is_one_sentence(paths: list[str], found: str) -> None:
+    with pytest.raises(AirlockError, match=found) as caught:
+        resolve(models=of_files(*paths))
+    assert str(caught.value).startswith("airlock_services.chat: ")
+    assert "\n" not in str(caught.value)
 
 
 def test_users_are_distinct_and_mostly_stay() -> None:

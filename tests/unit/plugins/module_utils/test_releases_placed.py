@@ -41,6 +41,7 @@ def resolved(name: str, digit: str) -> dict[str, Any]:
 
 
 OLD, NEW = resolved("old", "1"), resolved("new", "2")
+STORED = {each["model"]: each["weights"][0]["stored"] for each in (OLD, NEW)}
 SLOTS = releases_slots.promote(
     releases_slots.keep({}, [OLD["switch"]]), {**NEW["switch"], "mode": "chat"}
 )
@@ -84,12 +85,12 @@ def test_what_runs_is_told_as_the_probes_want_it(root: Path) -> None:
 
 
 def test_a_model_that_a_slot_needs_is_not_removed(root: Path) -> None:
-    both = [OLD["model_path"], NEW["model_path"]]
+    both = [STORED["old"], STORED["new"]]
     releases_placed.refuse_to_remove(SLOTS, both, str(root))
     with pytest.raises(AirlockError) as caught:
         releases_placed.refuse_to_remove(SLOTS, both[1:], str(root))
     assert str(caught.value) == (
-        f"{OLD['model_path']}: the model old is not removed: expected a model that no slot needs, "
+        f"{STORED['old']}: the model old is not removed: expected a model that no slot needs, "
         f"found release {OLD['release']} is previous of chat; run without pruning, or release "
         "until it has left the slots."
     )
@@ -113,20 +114,20 @@ def test_an_observation_leaves_out_what_only_waits(root: Path) -> None:
     for each in (OLD, NEW):
         unit = releases.unit_of(each["release"])
         state["units"][unit] = {}
-        state["models"][f"sha256-{each['model_sha256']}"] = {}
+        state["models"][Path(STORED[each["model"]]).name] = {}
         paths = [*releases.files_of(each["release"])]
         paths += [f"/var/lib/airlock/manifests/{each['model']}.json"]
         paths += [f"/etc/systemd/system/multi-user.target.wants/{unit}"]
         state["files"].update({path: {} for path in paths})
     seen = state_releases.without_waiting(state, f"{root}/")
     left = [*seen["units"], *seen["files"], *seen["models"]]
-    for trace in (OLD["release"], OLD["model_sha256"], "/old.json"):
+    for trace in (OLD["release"], Path(STORED["old"]).name, "/old.json"):
         assert not any(trace in item for item in left)
-    for trace in (NEW["release"], NEW["model_sha256"], "/new.json", shared, "/etc/passwd"):
+    for trace in (NEW["release"], Path(STORED["new"]).name, "/new.json", shared, "/etc/passwd"):
         assert any(trace in item for item in left)
     # Of both together, so that a move from one to the other is explained.
     traces = state_releases.needs({OLD["release"], NEW["release"]}, str(root))
-    assert {f"sha256-{each['model_sha256']}" for each in (OLD, NEW)} == traces[0]
+    assert {Path(path).name for path in STORED.values()} == traces[0]
     assert shared in traces[1]
     # Nothing of a release that is current and waits in another slot, too, is left out.
     assert state_releases.without_waiting(state, str(root / "nothing")) == state

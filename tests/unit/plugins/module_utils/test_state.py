@@ -127,7 +127,7 @@ RELEASE = {
     "service": "chat",
     "release": "chat-1a2b3c4d",
     "model": "smol",
-    "model_sha256": DIGEST,
+    "manifest_sha256": DIGEST,
     "artifact": {"name": "engine-1", "sha256": DIGEST},
 }
 

@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import datetime
+import json
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.homelab.airlock.plugins.filter import model_catalog
-from ansible_collections.homelab.airlock.plugins.module_utils import models_lock
+from ansible_collections.homelab.airlock.plugins.module_utils import ledger, models_lock
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
-from ansible_collections.homelab.airlock.plugins.plugin_utils.model_files import ModelFiles
+from ansible_collections.homelab.airlock.plugins.plugin_utils import signing
+from ansible_collections.homelab.airlock.plugins.plugin_utils.model_files import ModelFiles, catalog
 from ansible_collections.homelab.airlock.plugins.plugin_utils.progress import watching
 
 TODAY = datetime.date(2026, 11, 21)
@@ -39,11 +42,83 @@ def test_what_is_kept_is_what_is_found_and_what_is_not_wanted_goes(tmp_path: Pat
     files.intent.write_text(WANTED)
     wanted = files.wanted(TODAY)
     entry = models_lock.entry(wanted["chat"], "a.example", [FILE])
-    files.lock.write_bytes(models_lock.dumps({"gone": entry}))
+    files.keep("gone", entry, {**wanted, "gone": wanted["chat"]})
+    assert set(files.locked()) == {"gone"}
     files.keep("chat", entry, wanted)
     assert files.locked() == {"chat": entry}
     assert stat.S_IMODE(files.lock.stat().st_mode) == 0o644
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["models.lock.json", "models.yml"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["models.lock.json", "models.yml", "state"]
+    first, last = ledger.read(str(tmp_path / "state"))
+    assert (first["kind"], first["subject"], last["subject"]) == ("pulled", "gone", "chat")
+    assert last["result"]["files"] == {"m.gguf": "a" * 64}
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> ModelFiles:
+    """Return the files of a site with a passphrase that has locked one model."""
+    files = ModelFiles(str(tmp_path), "open sesame")
+    files.intent.write_text(WANTED)
+    wanted = files.wanted(TODAY)
+    files.keep("chat", models_lock.entry(wanted["chat"], "a.example", [FILE]), wanted)
+    return files
+
+
+def edited(files: ModelFiles) -> None:
+    files.lock.write_bytes(files.lock.read_bytes().replace(b"a" * 64, b"b" * 64))
+
+
+def unsigned(files: ModelFiles) -> None:
+    lock = json.loads(files.lock.read_bytes())
+    del lock["envelope"]
+    files.lock.write_text(json.dumps(lock))
+
+
+def of_another_document(files: ModelFiles) -> None:
+    """Sign the same with the same key, under the name of another document."""
+    models = files.locked()
+    key = signing.load(files.lock.parent / "state", "open sesame")
+    envelope = signing.sign(models_lock.document(models), key, name="inference.lock.json")
+    files.lock.write_bytes(models_lock.dumps(models, envelope))
+
+
+def by_another_site(files: ModelFiles) -> None:
+    models = files.locked()
+    envelope = signing.sign(models_lock.document(models), signing.fresh(), name=files.lock.name)
+    files.lock.write_bytes(models_lock.dumps(models, envelope))
+
+
+def without_its_key(files: ModelFiles) -> None:
+    (files.lock.parent / "state" / "signing.key").unlink()
+
+
+@pytest.mark.parametrize(
+    ("attack", "sentence"),
+    [
+        (edited, "models.lock.json is not what was signed"),
+        (unsigned, "the lock of the models has no signature"),
+        (of_another_document, "models.lock.json is not what was signed"),
+        (by_another_site, "was not made by the signing key of this site"),
+        (without_its_key, "the signing key of this site is gone; restore state/"),
+    ],
+)
+def test_a_lock_that_this_site_did_not_sign_is_refused(
+    kept: ModelFiles, attack: Callable[[ModelFiles], None], sentence: str
+) -> None:
+    join = model_catalog.FilterModule().filters()["model_catalog"]
+    site = str(kept.lock.parent)
+    attack(kept)
+    with pytest.raises(AnsibleFilterError, match=sentence) as refusal:
+        join({}, site, "open sesame")
+    assert "\n" not in str(refusal.value)
+    with pytest.raises(AirlockError, match=sentence):
+        kept.keep("chat", {}, kept.wanted(TODAY))
+
+
+def test_an_encrypted_key_needs_its_passphrase(kept: ModelFiles) -> None:
+    assert set(catalog({}, str(kept.lock.parent), "open sesame")) == {"chat"}
+    with pytest.raises(AirlockError, match="set airlock_signing_passphrase, in a vault file"):
+        catalog({}, str(kept.lock.parent))
 
 
 @pytest.mark.parametrize(
