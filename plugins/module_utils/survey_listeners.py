@@ -49,25 +49,37 @@ def listeners(root: str = "/") -> list[dict[str, Any]]:
     Each has ``protocol``, ``address``, ``port``, ``reach`` (everywhere, network, itself),
     ``process`` and ``unit`` (empty when not known). Source: proc_pid_net(5).
     """
+    before = _sockets(root)
     owners = _socket_owners(root)
+    # Who asks a name server has a socket for a moment: one that nobody holds any more was never a listener.
+    after = _sockets(root)
     found = {}
+    for socket in sorted(before):
+        inode, protocol, address, port = socket
+        if inode not in owners and socket not in after:
+            continue
+        process, unit = owners.get(inode, ("", ""))
+        found[protocol, address, port] = {
+            "protocol": protocol,
+            "address": address,
+            "port": port,
+            "reach": reach(address),
+            "process": process,
+            "unit": unit,
+        }
+    return [found[key] for key in sorted(found)]
+
+
+def _sockets(root: str) -> set[tuple[str, str, str, int]]:
+    """Return inode ("0" for the kernel's own), protocol, address and port of what waits for somebody."""
+    found = set()
     for table, protocol in _TABLES:
         path = Path(f"{root}/proc/net/{table}")
         for line in path.read_text().splitlines()[1:] if path.exists() else []:
             fields = line.split()
-            if fields[3] != (_TCP_LISTEN if protocol == "tcp" else _UDP_UNCONNECTED):
-                continue
-            address, port = decode_address(fields[1])
-            process, unit = owners.get(fields[9], ("", ""))
-            found[protocol, address, port] = {
-                "protocol": protocol,
-                "address": address,
-                "port": port,
-                "reach": reach(address),
-                "process": process,
-                "unit": unit,
-            }
-    return [found[key] for key in sorted(found)]
+            if fields[3] == (_TCP_LISTEN if protocol == "tcp" else _UDP_UNCONNECTED):
+                found.add((fields[9], protocol, *decode_address(fields[1])))
+    return found
 
 
 def decode_address(text: str) -> tuple[str, int]:

@@ -98,6 +98,22 @@ def test_listeners_have_a_process(tmp_path: Path) -> None:
     ]
 
 
+def test_a_socket_of_a_moment_is_no_listener(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = " 0: 00000000:{port} 00000000:0000 07 0:0 0:0 0 0 0 {inode} 1 0 100 0 0 10 0\n"
+    kernel, asks = row.format(port="CA6C", inode=0), row.format(port="8FB0", inode=79)
+    write(tmp_path, "/proc/net/udp", "head\n" + kernel + asks)
+
+    def it_ends(root: str) -> dict[str, tuple[str, str]]:
+        write(Path(root), "/proc/net/udp", "head\n" + kernel)
+        return {}
+
+    monkeypatch.setattr(survey_listeners, "_socket_owners", it_ends)
+    (found,) = survey_listeners.listeners(str(tmp_path))
+    assert (found["port"], found["process"]) == (51820, "")
+
+
 def models(owner: str) -> Answer:
     return Answer(200, "", json.dumps({"object": "list", "data": [{"id": "m", "owned_by": owner}]}))
 
