@@ -89,20 +89,14 @@ def _document(wanted: dict[str, Any]) -> dict[str, Any]:
 def _lock(site_dir: Path, host: str, wanted: dict[str, Any]) -> dict[str, Any]:
     """Return the lock of ``host``, which has to be what the catalog resolves to. Raises AirlockError."""
     files = LockFiles(site_dir, host, passphrase=wanted["passphrase"], check=True)
-    kept = files.lock()
-    if kept is None or kept.place is None:
-        raise AirlockError.refuse(
-            f"the host {host} has no {'signed ' if kept else ''}lock",
-            where=str(files.path("lock.json")),
-            fix="run site.yml first",
-        )
-    if found := state.diff(kept.lock["resolved"], state.resolve(wanted["releases"])):
+    lock = files.accepted().lock
+    if found := state.diff(lock["resolved"], state.resolve(wanted["releases"])):
         raise AirlockError.refuse(
             f"what you want is not what the lock of {host} says",
             found="; ".join(difference.sentence for difference in found),
             fix="run site.yml, with -e airlock_relock=true -e \"reason='...'\" if this is what shall be",
         )
-    return kept.lock
+    return lock
 
 
 def _runtime(name: str, entry: dict[str, Any]) -> bom.Runtime:

@@ -68,42 +68,32 @@ class ActionModule(ActionBase):
 
 
 def _run(files: LockFiles, wanted: dict[str, Any]) -> dict[str, Any]:
-    kept = files.lock()
     remembered = None
     if wanted["remembered"]:
         remembered = lock_memory.parse(_plain(wanted["remembered"]), f"the memory of {files.host}")
     if wanted["state"] == "locked":
-        return _lock(files, kept, remembered, wanted)
-    if kept is None:
-        raise AirlockError.refuse(
-            f"the host {files.host} has no lock",
-            where=str(files.path("lock.json")),
-            fix="run site.yml on the machine first, or restore the file from a backup",
-        )
+        return _lock(files, remembered, wanted)
+    lock = files.accepted(remembered).lock
     if wanted["state"] == "attacked":
-        return {"changed": False, **lock_attacks.attempt(files, kept, remembered)}
-    if objection := _objection(files, kept, remembered):
-        raise objection
+        return {"changed": False, **lock_attacks.attempt(files, lock, remembered)}
     if wanted["state"] == "read":
-        return {"changed": False, "lock": _head(kept.lock)}
+        return {"changed": False, "lock": _head(lock)}
     observation = _plain(wanted["observation"])
     if wanted["state"] == "rebuildable":
         resolved = state.resolve(_plain(wanted["releases"]))
-        _refuse_obstacles(files.host, state.obstacles(kept.lock, observation["state"], resolved))
-        versions = state.package_versions(kept.lock)
-        return {"changed": False, "lock": _head(kept.lock), "package_versions": versions}
-    return {"changed": False, **_comparison(kept.lock, observation, _intent_digest(wanted))}
+        _refuse_obstacles(files.host, state.obstacles(lock, observation["state"], resolved))
+        versions = state.package_versions(lock)
+        return {"changed": False, "lock": _head(lock), "package_versions": versions}
+    return {"changed": False, **_comparison(lock, observation, _intent_digest(wanted))}
 
 
 def _lock(
-    files: LockFiles,
-    kept: Kept | None,
-    remembered: lock_memory.Place | None,
-    wanted: dict[str, Any],
+    files: LockFiles, remembered: lock_memory.Place | None, wanted: dict[str, Any]
 ) -> dict[str, Any]:
+    kept = files.lock()
     observation = _plain(wanted["observation"])
     intent_digest = _intent_digest(wanted)
-    objection = _objection(files, kept, remembered)
+    objection = files.objection(kept, remembered)
     if objection and not wanted["relock"]:
         raise objection
     previous = kept.lock if kept else None
@@ -113,7 +103,9 @@ def _lock(
     files.keep_observation(observation)
     lock = previous
     if lock is None or kind == "relocked":
-        lineage, serial = lock_memory.next_place(previous, remembered, str(uuid.uuid4()))
+        lineage, serial = lock_memory.next_place(
+            (remembered, files.entered), previous, str(uuid.uuid4())
+        )
         lock = state.create(
             files.host,
             observation,
@@ -133,23 +125,6 @@ def _lock(
         "lock": _head(lock),
         "accepted": files.place(lock).document(),
     }
-
-
-def _objection(
-    files: LockFiles, kept: Kept | None, remembered: lock_memory.Place | None
-) -> AirlockError | None:
-    """Return why the host does not take the lock. An unsigned one is taken by a host that never had one."""
-    where = str(files.path("lock.json"))
-    if kept and kept.place is None and remembered:
-        return AirlockError.refuse(
-            "the lock has no signature, and the host has accepted a signed one",
-            expected=f"serial {remembered.serial} of lineage {remembered.lineage}",
-            where=where,
-            fix="restore state/ from a backup of the site directory",
-        )
-    if kept and kept.place is None:
-        return None
-    return lock_memory.objection(kept.place if kept else None, remembered, where)
 
 
 def _comparison(
@@ -197,7 +172,7 @@ def _kind_of_change(
         return "relocked"
     if kept is None:
         return "created"
-    return None if kept.place else "adopted"
+    return None if kept.place and files.entered else "adopted"
 
 
 def _plain(value: Any) -> Any:

@@ -41,7 +41,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 accepted:
-  description: The lock that the host accepted last, with C(key), C(lineage) and C(serial); none when there was none.
+  description:
+    - The lock that the host accepted last, with C(digest), C(key), C(lineage) and C(serial); none when there was none.
+    - C(digest) is none when that was before the digest was kept.
   returned: always
   type: dict
 observation:

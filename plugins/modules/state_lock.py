@@ -12,10 +12,14 @@ version_added: 0.1.0
 description:
   - Runs on the controller, without a connection. The files are C(state/<host>.lock.json), its signature
     C(state/<host>.lock.<serial>.dsse.json) and C(state/<host>.observed.json) in the site directory. Each lock has an
-    entry in C(state/ledger.jsonl).
+    entry in C(state/ledger.jsonl), and so has the making of the key.
   - A lock is signed with Ed25519 by C(state/signing.key), which is made on first use. One that is not as it was signed
-    is refused in every state, and so is one that is older than what the host remembers, of another lineage or of
-    another key. A lock from before there were signatures is signed as it is, once.
+    is refused in every state, and so is one that is not the last of the host in the ledger, or that is older than what
+    the host remembers, of another lineage, of another key, or of other content and the same serial. So is a key that
+    the ledger does not name, because then the ledger was lost or cut. Only O(relock) with a O(reason) goes on from
+    there.
+  - A lock from before there were signatures is signed as it is, once, with O(state=locked); in every other state it is
+    refused.
   - The first observation of a host becomes its lock. Later ones are compared with it and never change it, unless
     O(relock) is set with a O(reason).
   - RV(ignore:changed) speaks of the lock only; the latest observation is kept without being reported as a change.
@@ -56,7 +60,7 @@ options:
   remembered:
     description:
       - The lock that the host accepted last, as RV(homelab.airlock.host_state#module:accepted) has it. Left out when
-        the host remembers none.
+        the host remembers none; the ledger alone speaks then.
     type: dict
   intent:
     description: What the owner wrote; only its digest is kept.
@@ -68,7 +72,7 @@ options:
     elements: dict
     default: []
   relock:
-    description: Take the observation into a new lock, with a higher serial than the host remembers.
+    description: Take the observation into a new lock, with a higher serial than host, ledger and lock name.
     type: bool
     default: false
   reason:
@@ -89,7 +93,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 accepted:
-  description: What the host shall remember, with C(key), C(lineage) and C(serial).
+  description: What the host shall remember, with C(digest), C(key), C(lineage) and C(serial).
   returned: with O(state=locked)
   type: dict
 attacks:

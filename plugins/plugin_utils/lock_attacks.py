@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..module_utils import lock_memory, state
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
-def attempt(files: LockFiles, kept: Kept, remembered: lock_memory.Place | None) -> dict[str, Any]:
+def attempt(
+    files: LockFiles, lock: dict[str, Any], remembered: lock_memory.Place | None
+) -> dict[str, Any]:
     """Return ``attacks``, each with ``probe``, ``holds`` (whether it was refused) and ``observed``, and ``itself``.
 
     ``itself`` is what was said when the lock itself was shown, None when it was refused.
@@ -27,14 +30,13 @@ def attempt(files: LockFiles, kept: Kept, remembered: lock_memory.Place | None) 
 
     def take(lock: dict[str, Any], signed: dict[str, Any], by: Ed25519PrivateKey = key) -> None:
         signing.verify(lock, signed, by.public_key(), name=files.name, where=files.name)
-        place = lock_memory.Place(signing.key_id(by.public_key()), lock["lineage"], lock["serial"])
-        if objection := lock_memory.objection(place, remembered, files.name):
+        place = replace(files.place(lock), key=signing.key_id(by.public_key()))
+        if objection := files.objection(Kept(lock, place), remembered):
             raise objection
 
     def signed(lock: dict[str, Any], by: Ed25519PrivateKey = key) -> dict[str, Any]:
         return signing.sign(lock, by, name=files.name)
 
-    lock = kept.lock
     edited = {**lock, "state": {}, "state_digest": state.digest({})}
     older = {**lock, "serial": lock["serial"] - 1}
     foreign = {**lock, "lineage": str(uuid.uuid4())}
@@ -54,9 +56,7 @@ def attempt(files: LockFiles, kept: Kept, remembered: lock_memory.Place | None) 
             {"probe": probe, "holds": bool(refusal), "observed": refusal or "accepted"}
             for probe, refusal in ((probe, _said(attack)) for probe, attack in tries.items())
         ],
-        "itself": None
-        if said or kept.place is None
-        else f"lock {lock['serial']} itself is accepted",
+        "itself": None if said else f"lock {lock['serial']} itself is accepted",
     }
 
 

@@ -4,7 +4,8 @@
 """The files of one host's lock in the site directory.
 
 ``<host>.lock.json`` is canonical JSON, ``<host>.lock.<serial>.dsse.json`` its signature, and
-``<host>.observed.json`` the latest observation. Each lock ever made has an entry in the ledger.
+``<host>.observed.json`` the latest observation. Each lock ever made has an entry in the ledger, and the
+last entry of a host says which lock is its newest: ``<host>.lock.new.json`` is the lock from then on.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import contextlib
 import functools
 import glob
 import json
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..module_utils import canonical, ledger, state
+from ..module_utils import canonical, ledger, lock_memory, state
 from ..module_utils.errors import AirlockError
-from ..module_utils.files import read_limited, write_atomic
+from ..module_utils.files import read_limited, sha256_bytes, write_atomic
 from ..module_utils.lock_memory import Place
 from . import signing
 from .witness import record
@@ -61,17 +63,27 @@ class LockFiles:
         """The signing key of the site, made on first use. Raises AirlockError, OSError."""
         return signing.load_or_make(self.directory, self._passphrase, check=self.check)
 
+    @functools.cached_property
+    def entered(self) -> Place | None:
+        """The place of the host's last lock in the ledger. Raises AirlockError, OSError."""
+        for entry in reversed(ledger.read(str(self.directory))):
+            if entry["kind"].startswith(_SIGNED) and entry["subject"] == self.host:
+                place = {field.name: entry["result"].get(field.name) for field in fields(Place)}
+                return lock_memory.parse(place, f"entry {entry['seq']} of the ledger")
+        return None
+
     def path(self, suffix: str) -> Path:
         """Return the path of one file of this host."""
         return self.directory / f"{self.host}.{suffix}"
 
     def place(self, lock: dict[str, Any]) -> Place:
         """Return the place of a lock that this site signs."""
-        return Place(signing.key_id(self.key.public_key()), lock["lineage"], lock["serial"])
+        key_id = signing.key_id(self.key.public_key())
+        return Place(key_id, lock["lineage"], lock["serial"], state.digest(lock))
 
     def lock(self) -> Kept | None:
         """Return the lock, None when there is none yet. Raises AirlockError when it is not as signed."""
-        path = self.path("lock.json")
+        path = self._finished()
         try:
             data = read_limited(str(path), canonical.MAX_BYTES)
         except FileNotFoundError:
@@ -83,7 +95,7 @@ class LockFiles:
                 read_limited(str(envelope), _MAX_ENVELOPE), where=str(envelope)
             )
         except FileNotFoundError:
-            if self._signed_before():
+            if self.entered:
                 raise AirlockError.refuse(
                     "the lock has no signature, and locks of this host are signed",
                     expected=str(envelope),
@@ -94,6 +106,52 @@ class LockFiles:
         key = signing.load(self.directory, self._passphrase).public_key()
         signing.verify(lock, signed, key, name=self.name, where=str(envelope))
         return Kept(lock, self.place(lock))
+
+    def accepted(self, remembered: Place | None = None) -> Kept:
+        """Return the lock, which has to be there, signed, and the one that host and ledger know.
+
+        ``remembered`` is what the host remembers. Raises AirlockError, OSError.
+        """
+        kept = self.lock()
+        if kept is None:
+            raise AirlockError.refuse(
+                f"the host {self.host} has no lock",
+                where=str(self.path("lock.json")),
+                fix="run site.yml on the machine first, or restore the file from a backup",
+            )
+        if objection := self.objection(kept, remembered):
+            raise objection
+        if not (kept.place and self.entered):
+            raise AirlockError.refuse(
+                "the ledger has no entry of the lock"
+                if kept.place
+                else "the lock has no signature",
+                where=str(self.path("lock.json")),
+                fix="restore state/ from a backup of the site directory, or, if the lock is from before "
+                "locks were signed, run site.yml, which signs it as it is",
+            )
+        return kept
+
+    def objection(self, kept: Kept | None, remembered: Place | None) -> AirlockError | None:
+        """Return why host or ledger do not take what was found, or None; the owner may overrule it.
+
+        A lock that nobody signed or entered is taken where neither host nor ledger knows of one.
+        Raises AirlockError, OSError.
+        """
+        where = str(self.path("lock.json"))
+        if kept and kept.place is None and remembered:
+            return AirlockError.refuse(
+                "the lock has no signature, and the host has accepted a signed one",
+                expected=str(remembered),
+                where=where,
+                fix=lock_memory.RESTORE,
+            )
+        place = kept.place if kept else None
+        if found := lock_memory.objection(place, remembered, where):
+            return found
+        if place and self.entered:
+            return lock_memory.objection(place, self.entered, where, ledger=True)
+        return self._lost_ledger()
 
     def keep_observation(self, observation: dict[str, Any]) -> None:
         """Keep the latest observation; a file that holds it already is left alone."""
@@ -107,7 +165,6 @@ class LockFiles:
         place = self.place(lock)
         result = {
             **place.document(),
-            "digest": state.digest(lock),
             "previous": lock["previous"],
             "state_digest": lock["state_digest"],
             "reason": reason,
@@ -115,13 +172,14 @@ class LockFiles:
         if self.check:
             return
         self.directory.mkdir(mode=0o755, exist_ok=True)
-        # In this order, whatever a power cut leaves is whole: the ledger explains each lock, and the lock
-        # that is there has its signature.
-        record(self.directory, [ledger.Event(f"{_SIGNED}{kind}", self.host, result)])
+        # The entry in the ledger is what counts: before it the old lock is the lock, and after it the new
+        # one, with its signature, wherever a power cut or a full disk comes in between.
+        self._write(self._new, canonical.dumps(lock) + b"\n")
         envelope = self._envelope(lock)
         signed = signing.sign(lock, self.key, name=self.name)
         self._write(envelope, json.dumps(signed, indent=1, sort_keys=True).encode() + b"\n")
-        self._write(self.path("lock.json"), canonical.dumps(lock) + b"\n")
+        record(self.directory, [ledger.Event(f"{_SIGNED}{kind}", self.host, result)])
+        os.replace(self._new, self.path("lock.json"))
         for older in self.directory.glob(f"{glob.escape(self.host)}.lock.*.dsse.json"):
             if older != envelope:
                 with contextlib.suppress(FileNotFoundError):
@@ -135,10 +193,42 @@ class LockFiles:
     def _envelope(self, lock: dict[str, Any]) -> Path:
         return self.path(f"lock.{lock['serial']}.dsse.json")
 
-    def _signed_before(self) -> bool:
-        return any(
-            entry["kind"].startswith(_SIGNED) and entry["subject"] == self.host
-            for entry in ledger.read(str(self.directory))
+    @property
+    def _new(self) -> Path:
+        return self.path("lock.new.json")
+
+    def _finished(self) -> Path:
+        """Return the file of the lock, after what was cut off behind its entry in the ledger."""
+        path = self.path("lock.json")
+        try:
+            data = read_limited(str(self._new), canonical.MAX_BYTES)
+        except FileNotFoundError:
+            return path
+        if self.entered is None or self.entered.digest != sha256_bytes(data.rstrip(b"\n")):
+            return path
+        if self.check:
+            return self._new
+        os.replace(self._new, path)
+        return path
+
+    def _lost_ledger(self) -> AirlockError | None:
+        """Return the refusal of a ledger that does not name the signing key."""
+        if not (self.directory / signing.KEY_FILE).exists():
+            return None
+        key_id = signing.key_id(self.key.public_key())
+        # Read now, after the key: its entry is made before it, perhaps by the run for another host.
+        entries = ledger.read(str(self.directory))
+        if any(
+            entry["result"].get("key") == key_id
+            and (entry["kind"] == signing.MADE or entry["kind"].startswith(_SIGNED))
+            for entry in entries
+        ):
+            return None
+        return AirlockError.refuse(
+            "the ledger does not name the signing key that is there, so it is lost or cut",
+            found=f"{len(entries)} entries",
+            where=str(self.directory / ledger.FILE),
+            fix=lock_memory.RESTORE,
         )
 
     def _write(self, path: Path, data: bytes) -> None:

@@ -24,6 +24,7 @@ from ..module_utils import artifacts_schema as schema
 from ..module_utils import canonical
 from ..module_utils.errors import AirlockError
 from . import dsse, publisher_certificates
+from .foreign import reading
 
 with contextlib.suppress(ImportError):  # ansible-core brings it; ansible-test imports without it
     from cryptography.exceptions import InvalidSignature
@@ -51,12 +52,8 @@ def by_key(bundle: bytes, key: bytes, where: str) -> Signed:
     """Verify ``bundle`` with a public key in PEM. Raises AirlockError."""
     entry = _bundle(bundle, where)
     _material(entry, "publicKey", where)
-    try:
+    with reading("the publisher's key", expected="a public key in PEM", where=where):
         public = serialization.load_pem_public_key(key)
-    except ValueError as exc:
-        raise AirlockError.refuse(
-            "the publisher's key cannot be read", expected="a public key in PEM", where=where
-        ) from exc
     return _verified(entry, public, where)
 
 

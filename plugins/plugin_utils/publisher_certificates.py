@@ -11,16 +11,28 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+from dataclasses import dataclass
 from typing import Any
 
 from ..module_utils.errors import AirlockError
 from . import dsse
+from .foreign import reading
 
 with contextlib.suppress(ImportError):  # ansible-core brings it; ansible-test imports without it
     from cryptography import x509
     from cryptography.x509 import oid
 
 _MAX_CHAIN = 5
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    """What a certificate says of its owner: the subject is the first of ``names``, times are UTC."""
+
+    key: Any
+    names: tuple[str, ...]
+    since: datetime.datetime
+    until: datetime.datetime
 
 
 def public_key(
@@ -36,15 +48,16 @@ def public_key(
     for signing code, and to name ``identity`` as an alternative name or as its subject (RFC 4514).
     Raises AirlockError.
     """
+    _refuse_old_library()
     chain = _chain(certificates, where)
-    try:
+    with reading(
+        "the publisher's certificate",
+        expected="X.509 as RFC 5280 has it, of a known key",
+        where=where,
+    ):
+        leaf = _leaf(chain[0])
+    with reading("the publisher's authority", expected="certificates in PEM", where=where):
         anchors = x509.load_pem_x509_certificates(authorities)
-    except ValueError as exc:
-        raise AirlockError.refuse(
-            "the publisher's authority cannot be read",
-            expected="certificates in PEM",
-            where=where,
-        ) from exc
     try:
         _validate(chain, anchors, when)
     except ValueError as exc:
@@ -52,39 +65,42 @@ def public_key(
             "the publisher's certificate is not one of the authority that the catalog names "
             f"({exc})",
             expected=f"valid on {when:%Y-%m-%d}, for signing code",
-            found=f"{chain[0].subject.rfc4514_string()}, valid from {chain[0].not_valid_before_utc:%Y-%m-%d} "
-            f"to {chain[0].not_valid_after_utc:%Y-%m-%d}",
+            found=f"{leaf.names[0]}, valid from {leaf.since:%Y-%m-%d} to {leaf.until:%Y-%m-%d}",
             where=where,
             fix="get a newer bundle, or name in as_of the day on which you approved this one",
         ) from exc
-    names = _names(chain[0])
-    if identity not in names:
+    if identity not in leaf.names:
         raise AirlockError.refuse(
             "the model was signed by somebody else",
             expected=identity,
-            found=", ".join(names),
+            found=", ".join(leaf.names),
             where=where,
         )
-    return chain[0].public_key()
+    return leaf.key
+
+
+def _refuse_old_library() -> None:
+    try:
+        from cryptography.x509.verification import ExtensionPolicy  # noqa: F401
+    except ImportError as exc:
+        raise AirlockError.refuse(
+            "certificates of publishers need a newer Python package cryptography on the controller",
+            expected="45 or newer",
+        ) from exc
 
 
 def _validate(
     chain: list[x509.Certificate], anchors: list[x509.Certificate], when: datetime.datetime
 ) -> None:
     """Raises ValueError with the reason."""
-    try:
-        from cryptography.x509.verification import (
-            Criticality,
-            ExtensionPolicy,
-            PolicyBuilder,
-            Store,
-            VerificationError,
-        )
-    except ImportError as exc:
-        raise AirlockError.refuse(
-            "certificates of publishers need a newer Python package cryptography on the controller",
-            expected="45 or newer",
-        ) from exc
+    from cryptography.x509.verification import (
+        Criticality,
+        ExtensionPolicy,
+        PolicyBuilder,
+        Store,
+        VerificationError,
+    )
+
     code = x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _for_code
     authority = ExtensionPolicy.webpki_defaults_ca().may_be_present(*code)
     leaf = (
@@ -135,22 +151,23 @@ def _chain(certificates: Any, where: str) -> list[x509.Certificate]:
     chain = []
     for index, entry in enumerate(certificates):
         raw = entry.get("rawBytes") if isinstance(entry, dict) else None
-        data = dsse.decode(raw, f"{where}: certificates[{index}]")
-        try:
+        spot = f"{where}: certificates[{index}]"
+        data = dsse.decode(raw, spot)
+        with reading("the certificate", expected="X.509 in DER", where=spot):
             chain.append(x509.load_der_x509_certificate(data))
-        except ValueError as exc:
-            raise AirlockError.refuse(
-                "this is not a certificate", where=f"{where}: certificates[{index}]"
-            ) from exc
     return chain
 
 
-def _names(certificate: x509.Certificate) -> list[str]:
+def _leaf(certificate: x509.Certificate) -> _Leaf:
+    """Raises whatever `cryptography` does."""
     names = [certificate.subject.rfc4514_string()]
-    try:
+    with contextlib.suppress(x509.ExtensionNotFound):
         alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (x509.ExtensionNotFound, ValueError):
-        return names
-    for kind in (x509.RFC822Name, x509.UniformResourceIdentifier, x509.DNSName):
-        names += alternative.value.get_values_for_type(kind)
-    return names
+        for kind in (x509.RFC822Name, x509.UniformResourceIdentifier, x509.DNSName):
+            names += alternative.value.get_values_for_type(kind)
+    return _Leaf(
+        certificate.public_key(),
+        tuple(names),
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+    )

@@ -17,10 +17,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..module_utils import canonical
+from ..module_utils import canonical, ledger
 from ..module_utils.errors import AirlockError
 from ..module_utils.files import alone, read_limited, write_atomic
 from . import dsse
+from .foreign import reading
+from .witness import record
 
 with contextlib.suppress(ImportError):  # ansible-core brings it; ansible-test imports without it
     from cryptography.exceptions import InvalidSignature
@@ -31,6 +33,8 @@ with contextlib.suppress(ImportError):  # ansible-core brings it; ansible-test i
     )
 
 KEY_FILE = "signing.key"
+MADE = "key-made"
+"""What the ledger calls the making of a key."""
 PREDICATE_TYPE = "urn:homelab.airlock:document:v1"
 _MAX_KEY = 16 * 1024
 _BACKUP = "restore the file from a backup of the site directory"
@@ -106,15 +110,18 @@ def load_or_make(
 ) -> Ed25519PrivateKey:
     """Return the signing key of the site, made on first use as ``signing.key``, mode 0600, PKCS #8.
 
-    With a passphrase it is encrypted; one that lies there in the clear is encrypted then. ``check``
-    writes nothing, and returns a key that is forgotten where there is none. Raises AirlockError, OSError.
+    It is in the ledger, in the same ``directory``, before it is there. With a passphrase it is encrypted;
+    one that lies there in the clear is encrypted then. ``check`` writes nothing, and returns a key that is
+    forgotten where there is none. Raises AirlockError, OSError.
     """
     if check:
         return _load(directory / KEY_FILE, passphrase)[0] or fresh()
     directory.mkdir(mode=0o755, exist_ok=True)
-    with alone(str(directory)):
+    with alone(str(directory.parent)):  # the ledger takes its own turn on the directory itself
         found, as_wanted = _load(directory / KEY_FILE, passphrase)
         key = found or fresh()
+        if found is None:
+            record(directory, [ledger.Event(MADE, KEY_FILE, {"key": key_id(key.public_key())})])
         if not as_wanted:
             write_atomic(str(directory / KEY_FILE), _to_bytes(key, passphrase), mode=0o600)
     return key
@@ -141,15 +148,13 @@ def _load(path: Path, passphrase: str) -> tuple[Ed25519PrivateKey | None, bool]:
             where=str(path),
             fix="set airlock_signing_passphrase, in a vault file",
         )
-    try:
+    with reading(
+        "the signing key",
+        expected="an Ed25519 key" + (" under airlock_signing_passphrase" if encrypted else ""),
+        where=str(path),
+        fix="correct the passphrase" if encrypted else _BACKUP,
+    ):
         key = serialization.load_pem_private_key(data, passphrase.encode() if encrypted else None)
-    except ValueError as exc:
-        raise AirlockError.refuse(
-            "the signing key cannot be read",
-            expected="an Ed25519 key" + (" under airlock_signing_passphrase" if encrypted else ""),
-            where=str(path),
-            fix="correct the passphrase" if encrypted else _BACKUP,
-        ) from exc
     if not isinstance(key, Ed25519PrivateKey):
         raise AirlockError.refuse(
             "the signing key is of another kind",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -20,6 +21,13 @@ def record(directory: Path, events: Sequence[ledger.Event]) -> list[dict[str, An
     return ledger.append(
         str(directory),
         events,
-        actor=f"{getpass.getuser()}@{socket.gethostname()}",
+        actor=f"{_user()}@{socket.gethostname()}",
         when=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user ID without a name; KeyError up to Python 3.12
+        return f"uid-{os.getuid()}"

@@ -200,3 +200,13 @@ def test_what_is_not_locked_is_refused(site: Path) -> None:
     (site / "state" / "one.lock.1.dsse.json").unlink()
     with pytest.raises(AirlockError, match="the lock has no signature"):
         written(site)
+
+
+def test_a_lock_that_is_not_the_newest_is_refused(site: Path) -> None:
+    old = {path: path.read_bytes() for path in (site / "state").glob("one.lock*")}
+    made = json.loads((site / "state" / "one.lock.json").read_text())
+    LockFiles(site, "one").keep_lock({**made, "serial": 2}, "relocked", "again")
+    for path, data in old.items():
+        path.write_bytes(data)
+    with pytest.raises(AirlockError, match="older than the one that the ledger names"):
+        written(site)

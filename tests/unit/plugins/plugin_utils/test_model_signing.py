@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import hashlib
 import json
+import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
@@ -273,6 +277,12 @@ def test_a_certificate_that_does_not_fit_is_refused(certificate: Any, sentence: 
         signed_by(certificate)
 
 
+def test_an_old_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(verification, "ExtensionPolicy")
+    with pytest.raises(AirlockError, match="newer Python package cryptography"):
+        signed_by(leaf())
+
+
 def test_one_who_was_certified_cannot_certify() -> None:
     mallory = publisher.certificate("release", LEAF, "release", publisher.key())
     with pytest.raises(AirlockError, match="not one of the authority"):
@@ -298,3 +308,95 @@ def test_a_chain_that_is_none_is_refused(certificates: Any) -> None:
     data = json.dumps(publisher.bundle(LEAF, material=material)).encode()
     with pytest.raises(AirlockError):
         model_signing.by_certificate(data, b"", SOMEBODY, SUMMER, "here")
+
+
+# -- what is damaged on purpose ------------------------------------------------------------------
+
+KEY_DER = base64.b64decode(b"".join((REAL / "key.pub").read_bytes().splitlines()[1:-1]))
+CA_DER = base64.b64decode(b"".join((REAL / "ca.pem").read_bytes().splitlines()[1:-1]))
+CERTIFIED = json.loads((REAL / "certificate.sig.json").read_bytes())
+LEAF_DER, BETWEEN_DER = (
+    base64.b64decode(entry["rawBytes"])
+    for entry in CERTIFIED["verificationMaterial"]["x509CertificateChain"]["certificates"]
+)
+P256, P256_UNKNOWN = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d030105")
+P384, P384_UNKNOWN = bytes.fromhex("06052b81040022"), bytes.fromhex("06052b8104007f")
+VERSION_3, VERSION_6 = b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05"
+
+
+def armoured(der: bytes, what: str) -> bytes:
+    lines = base64.encodebytes(der).decode()
+    return f"-----BEGIN {what}-----\n{lines}-----END {what}-----\n".encode()
+
+
+def by_damaged_key(der: bytes) -> None:
+    by_key((REAL / "key.sig.json").read_bytes(), armoured(der, "PUBLIC KEY"))
+
+
+def by_chain(leaf_der: bytes, between_der: bytes, authority_der: bytes) -> None:
+    raw = [{"rawBytes": base64.b64encode(der).decode()} for der in (leaf_der, between_der)]
+    material = {"x509CertificateChain": {"certificates": raw}}
+    data = json.dumps({**CERTIFIED, "verificationMaterial": material}).encode()
+    authority = armoured(authority_der, "CERTIFICATE")
+    model_signing.by_certificate(data, authority, SOMEBODY, SUMMER, "here")
+
+
+def by_damaged_leaf(der: bytes) -> None:
+    by_chain(der, BETWEEN_DER, CA_DER)
+
+
+def by_damaged_between(der: bytes) -> None:
+    by_chain(LEAF_DER, der, CA_DER)
+
+
+def by_damaged_authority(der: bytes) -> None:
+    by_chain(LEAF_DER, BETWEEN_DER, der)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of cryptography, which goes on after them
+@pytest.mark.parametrize(
+    ("good", "attempt"),
+    [
+        (KEY_DER, by_damaged_key),
+        (LEAF_DER, by_damaged_leaf),
+        (BETWEEN_DER, by_damaged_between),
+        (CA_DER, by_damaged_authority),
+    ],
+    ids=["key", "leaf", "between", "authority"],
+)
+def test_nothing_but_a_refusal_escapes_from_what_is_damaged(
+    good: bytes, attempt: Callable[[bytes], None]
+) -> None:
+    attempt(good)
+    chance = random.Random(20261121)  # noqa: S311 - nothing is kept secret by it
+    refused = 0
+    for _ in range(2000):
+        damaged = bytearray(good)
+        for _ in range(chance.randint(1, 3)):
+            at = chance.randrange(len(damaged))
+            damaged[at] = chance.choice((chance.randrange(256), 0, 0x80, 0xFF))
+        try:
+            attempt(bytes(damaged))
+        except AirlockError:
+            refused += 1
+    assert refused > 1000
+
+
+@pytest.mark.parametrize(
+    ("good", "old", "new", "attempt"),
+    [
+        (KEY_DER, P256, P256_UNKNOWN, by_damaged_key),
+        (LEAF_DER, P384, P384_UNKNOWN, by_damaged_leaf),
+        (LEAF_DER, VERSION_3, VERSION_6, by_damaged_leaf),
+        (BETWEEN_DER, VERSION_3, VERSION_6, by_damaged_between),
+        (CA_DER, VERSION_3, VERSION_6, by_damaged_authority),
+        (LEAF_DER, b"\x0c\x09publisher", b"\x0c\x09publishe\xff", by_damaged_leaf),
+    ],
+    ids=["curve", "curve of a leaf", "version", "version between", "version of all", "name"],
+)
+def test_what_is_of_another_kind_or_read_late_is_refused(
+    good: bytes, old: bytes, new: bytes, attempt: Callable[[bytes], None]
+) -> None:
+    assert old in good
+    with pytest.raises(AirlockError, match="cannot be read"):
+        attempt(good.replace(old, new))
