@@ -19,7 +19,7 @@ import pytest
 import yaml
 from testinfra.host import Host
 
-from ..corpus import hub, other_cases
+from ...corpus import hub, other_cases
 
 STORE = "/var/lib/airlock/store"
 PARTS, SHARDS = "smollm2-in-parts", "tiny-in-shards"
