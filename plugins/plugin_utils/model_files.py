@@ -107,10 +107,11 @@ class ModelFiles:
 
         The ledger knows of it first. Raises AirlockError, OSError.
         """
+        self.locked()  # a lock whose key is gone is refused before there is another key
+        key = signing.load_or_make(self._state, self._passphrase)  # takes the same turn for itself
         with exclusive(str(self.lock.parent)):
             models = {**self.locked(), name: dict(entry)}
             kept = {known: models[known] for known in models if known in wanted}
-            key = signing.load_or_make(self._state, self._passphrase)
             files = {file["path"]: file["sha256"] for file in entry["files"]}
             result = {"origin": entry["origin"], "revision": entry["revision"], "files": files}
             record(self._state, [ledger.Event("pulled", name, result)])

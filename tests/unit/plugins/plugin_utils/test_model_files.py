@@ -49,7 +49,8 @@ def test_what_is_kept_is_what_is_found_and_what_is_not_wanted_goes(tmp_path: Pat
     assert stat.S_IMODE(files.lock.stat().st_mode) == 0o644
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["models.lock.json", "models.yml", "state"]
-    first, last = ledger.read(str(tmp_path / "state"))
+    key, first, last = ledger.read(str(tmp_path / "state"))
+    assert key["kind"] == "key-made"
     assert (first["kind"], first["subject"], last["subject"]) == ("pulled", "gone", "chat")
     assert last["result"]["files"] == {"m.gguf": "a" * 64}
 
