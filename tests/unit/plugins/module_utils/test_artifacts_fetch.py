@@ -20,15 +20,17 @@ class Response(io.BytesIO):
 
 
 class Web:
-    """Answers each request with the next of ``answers``: a status, or a place to go instead."""
+    """Answers each request with the next of ``answers``: a status, a place to go instead, or an error."""
 
-    def __init__(self, *answers: int | str) -> None:
+    def __init__(self, *answers: int | str | Exception) -> None:
         self.answers = list(answers)
         self.asked: list[tuple[str, Mapping[str, str]]] = []
 
     def __call__(self, url: str, headers: Mapping[str, str]) -> Response:
         self.asked.append((url, headers))
         answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
         if isinstance(answer, int) and answer < 300:
             return Response(answer)
         where = Message()
@@ -63,6 +65,8 @@ def test_ranges_and_redirects(
         (("http://a.example/m",), AirlockError, "redirects away from HTTPS"),
         (("file:///etc/shadow",), AirlockError, "redirects away from HTTPS"),
         (("/m",) * 5, AirlockError, "redirects in circles"),
+        (("https://[::1",), AirlockError, "redirects to what is no address"),
+        ((ValueError("Invalid IPv6 URL"),), AirlockError, r"no address \(Invalid IPv6 URL\)"),
         ((404,), HTTPError, "404"),
     ],
 )
