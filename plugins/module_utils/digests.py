@@ -38,7 +38,7 @@ class Blake3:
         self._process = subprocess.Popen(
             [_PROGRAM, "--no-names"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
-        self._pipe = cast("IO[bytes]", self._process.stdin)
+        self._pipe: IO[bytes] = cast("IO[bytes]", self._process.stdin)
         # The largest that an unprivileged process may have by default (pipe(7)).
         with contextlib.suppress(OSError):
             fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _CHUNK)

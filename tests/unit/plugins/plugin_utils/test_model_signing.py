@@ -370,9 +370,9 @@ def test_nothing_but_a_refusal_escapes_from_what_is_damaged(
     attempt(good)
     chance = random.Random(20261121)  # noqa: S311 - nothing is kept secret by it
     refused = 0
-    for _ in range(2000):
+    for _round in range(2000):
         damaged = bytearray(good)
-        for _ in range(chance.randint(1, 3)):
+        for _round in range(chance.randint(1, 3)):
             at = chance.randrange(len(damaged))
             damaged[at] = chance.choice((chance.randrange(256), 0, 0x80, 0xFF))
         try:
