@@ -141,15 +141,22 @@ def prove(
     try:
         with read_lease(descriptor) as leased:
             seen = Identity.of(descriptor)
-            found, receipt = _read(descriptor, subject, book, seen, moment, least, keep_cache)
+            try:
+                found, receipt = _prove(descriptor, subject, book, seen, moment, least, keep_cache)
+            except OSError as exc:
+                book.drop(subject.path, subject.manifest)
+                return replace(
+                    first, state=CORRUPT, expected="a file that can be read", found=str(exc)
+                )
             if found.state == OK and Identity.of(descriptor) != seen:
                 found = replace(
                     found, state=CORRUPT, expected="a file at rest", found="one that changes"
                 )
-            if receipt is None or found.state != OK:
-                book.drop(subject.path, subject.manifest)
-            elif issue and leased and book.exists:
-                book.write(receipt)
+        # Only now the lease has held to its end.
+        if found.state != OK:
+            book.drop(subject.path, subject.manifest)
+        elif issue and leased and book.exists:
+            book.write(receipt)
         return replace(found, stale=first.stale, identity=seen)
     except Busy as exc:
         return replace(first, state=CORRUPT, expected="nobody who may write to it", found=str(exc))
@@ -259,23 +266,6 @@ def _stale(subject: Subject, receipt: Receipt | None, seen: Identity, moment: Mo
     if receipt is None or receipt.sha256 != subject.content.sha256:
         return "it has no receipt that can be trusted"
     return receipts.stale(receipt, seen, moment)
-
-
-def _read(
-    descriptor: int,
-    subject: Subject,
-    book: Book,
-    seen: Identity,
-    moment: Moment,
-    least: int,
-    keep_cache: bool,
-) -> tuple[Finding, Receipt | None]:
-    """As ``_prove``; what cannot be read is corrupt."""
-    try:
-        return _prove(descriptor, subject, book, seen, moment, least, keep_cache)
-    except OSError as exc:
-        unread = Finding(subject.path, CORRUPT, least, "a file that can be read", str(exc))
-        return unread, None
 
 
 def _prove(

@@ -235,6 +235,23 @@ def test_strangers_are_what_nobody_named(tmp_path: Path) -> None:
     assert found == [str(tmp_path / name) for name in (".hidden", ".ingest-1", "unknown")]
 
 
+def test_who_opens_it_for_writing_meanwhile_leaves_it_without_a_receipt(
+    subject: custody.Subject, book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = digests.both
+
+    def disturbed(descriptor: int, *, keep_cache: bool) -> tuple[str, str]:
+        with pytest.raises(
+            BlockingIOError
+        ):  # it would wait for the lease, which is being broken by it
+            os.open(subject.path, os.O_WRONLY | os.O_NONBLOCK)
+        return both(descriptor, keep_cache=keep_cache)
+
+    monkeypatch.setattr(custody.digests, "both", disturbed)
+    assert custody.prove(subject, book, Moment.now()).state == custody.CORRUPT
+    assert book.read(subject.path, subject.manifest) is None
+
+
 def test_a_file_that_cannot_be_read_is_corrupt_and_loses_its_receipt(
     subject: custody.Subject, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
