@@ -8,12 +8,10 @@ What reaches out, the HTTPS request and pip, is given by the caller.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import fcntl
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from typing import IO, Any, Protocol
 from urllib.error import HTTPError
@@ -23,6 +21,7 @@ from . import artifacts_copy as copying
 from . import artifacts_pip as pip
 from .artifacts import Artifact, Content, human, without_query
 from .errors import AirlockError
+from .files import alone
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 5
@@ -64,7 +63,8 @@ class Fetcher:
         """
         os.makedirs(self.cache, mode=0o700, exist_ok=True)
         os.chmod(self.cache, 0o700)
-        with exclusive(self.cache):
+        # Plays for several hosts fetch at the same time; what one brings, the others find.
+        with alone(self.cache):
             self._refuse_without_room(wanted)
             try:
                 return [self._fetch(artifact) for artifact in wanted]
@@ -172,20 +172,6 @@ class Fetcher:
             raise pip.explain(output, artifact)
         (name,) = os.listdir(wheels)
         return os.path.join(wheels, name)
-
-
-@contextlib.contextmanager
-def exclusive(directory: str) -> Iterator[None]:
-    """Let one process at a time change what lies in ``directory`` of the controller.
-
-    Plays for several hosts fetch at the same time; what one brings, the others find. Raises OSError.
-    """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def open_https(request: Request, url: str, start: int) -> tuple[IO[bytes], int]:

@@ -20,19 +20,18 @@ and confirmation.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import canonical
 from .changes_saved import put_back, state_of, tables_of
 from .commands import Run
 from .errors import AirlockError
-from .files import fsync_directory, read_limited, write_atomic
+from .files import alone, fsync_directory, read_limited, write_atomic
 from .managed_plan import Plan
 from .ownership import PATH as RECORD
 
@@ -270,15 +269,9 @@ class Changes:
         if status != 0:
             raise AirlockError.refuse(f"'{' '.join(command)}' failed", found=output.strip())
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> contextlib.AbstractContextManager[None]:
         """Let one process at a time decide what becomes of changes."""
-        descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+        return alone(self.directory)
 
 
 def _service(change: str) -> str:

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import fcntl
 import os
 from collections.abc import Iterator
 from typing import Any
 
 from . import canonical
 from .errors import AirlockError
-from .files import read_limited, write_atomic
+from .files import alone, read_limited, write_atomic
 
 PATH = "/var/lib/airlock/owned.json"
 KINDS = ("files", "directories", "links", "trees", "units", "users", "groups", "packages")
@@ -122,12 +121,10 @@ def exclusive(path: str = PATH) -> Iterator[None]:
     directory = os.path.dirname(path)
     made = not os.path.isdir(directory)
     os.makedirs(directory, mode=0o755, exist_ok=True)
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        with alone(directory):
+            yield
     finally:
-        os.close(descriptor)
         if made:
             with contextlib.suppress(OSError):  # there is something in it now
                 os.rmdir(directory)

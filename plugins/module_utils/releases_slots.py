@@ -16,16 +16,15 @@ Releases are built in ``canary``, which only a key for ``<service>@canary`` can 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import grp
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from . import artifacts_schema as schema
 from . import canonical
 from .errors import AirlockError
-from .files import read_limited, write_atomic
+from .files import alone, read_limited, write_atomic
 
 PATH = "/etc/airlock/gateway/slots.json"
 GROUP = "airlock-gatekeeper"
@@ -87,15 +86,9 @@ def save(slots: Slots, path: str = PATH, group: str = GROUP) -> None:
     )
 
 
-@contextlib.contextmanager
-def locked(path: str = PATH) -> Iterator[None]:
-    """Keep others who move slots out meanwhile (flock(2) on the directory). Raises OSError."""
-    descriptor = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+def locked(path: str = PATH) -> contextlib.AbstractContextManager[None]:
+    """Keep others who move slots out meanwhile. Raises OSError."""
+    return alone(os.path.dirname(path))
 
 
 # -- moves: each returns the slots after, and leaves those before as they are ----------------------

@@ -20,9 +20,9 @@ from ansible_collections.homelab.airlock.plugins.module_utils import (
     models_intent,
     models_lock,
 )
-from ansible_collections.homelab.airlock.plugins.module_utils.artifacts_fetch import exclusive
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
 from ansible_collections.homelab.airlock.plugins.module_utils.files import (
+    alone,
     read_limited,
     write_atomic,
 )
@@ -109,7 +109,7 @@ class ModelFiles:
         """
         self.locked()  # a lock whose key is gone is refused before there is another key
         key = signing.load_or_make(self._state, self._passphrase)  # takes the same turn for itself
-        with exclusive(str(self.lock.parent)):
+        with alone(str(self.lock.parent)):
             models = {**self.locked(), name: dict(entry)}
             kept = {known: models[known] for known in models if known in wanted}
             files = {file["path"]: file["sha256"] for file in entry["files"]}
