@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -62,7 +62,7 @@ def subjects_of(manifest_path: str, digest: str, paths: Sequence[str]) -> list[S
             where=manifest_path,
             fix="run the playbook 'site'",
         )
-    wanted = {file.path for file in weights.of(manifest, manifest_path)}
+    wanted = [file.path for file in weights.of(manifest, manifest_path)]
     if len(paths) != len(wanted):
         raise AirlockError.refuse(
             "the release is not given every file of its weights",
@@ -71,9 +71,8 @@ def subjects_of(manifest_path: str, digest: str, paths: Sequence[str]) -> list[S
             where=manifest_path,
             fix="run the playbook 'site'",
         )
-    found = sorted(custody.subjects(manifest), key=lambda subject: subject.name)
-    found = [subject for subject in found if subject.name in wanted]
-    return [replace(subject, path=paths[index]) for index, subject in enumerate(found)]
+    subjects = {subject.name: subject for subject in custody.subjects(manifest)}
+    return [replace(subjects[name], path=path) for name, path in zip(wanted, paths)]  # noqa: B905
 
 
 def admit(
@@ -123,12 +122,9 @@ def leave(findings: Sequence[Finding], files: Files) -> None:
     """
     admitted = {}
     for name, finding in zip(weights.seen(len(findings)), findings):  # noqa: B905 - of one length
-        descriptor = _open(finding.path)
-        try:
+        with _opened(finding.path) as descriptor:
             inode = _inode(Identity.of(descriptor))
             must = gguf.has_tensors(descriptor)
-        finally:
-            os.close(descriptor)
         if finding.identity is None or inode != _inode(finding.identity):
             raise AirlockError.refuse("the file changed while it was admitted", where=finding.path)
         admitted[name] = {**inode, "mapped": int(must)}
@@ -151,11 +147,8 @@ def seen(view: str, files: Files) -> None:
         )
     for name, admitted in wanted.items():
         path = os.path.join(view, name)
-        descriptor = _open(path)
-        try:
+        with _opened(path) as descriptor:
             found = _inode(Identity.of(descriptor))
-        finally:
-            os.close(descriptor)
         others = [field for field in _INODE if found[field] != admitted[field]]
         if others:
             raise AirlockError.refuse(
@@ -214,8 +207,13 @@ def _situation(subjects: Sequence[Subject], book: Book, moment: Moment) -> str:
     return canonical.digest(facts)
 
 
-def _open(path: str) -> int:
-    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _inode(identity: Identity) -> dict[str, int]:
