@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
-
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
+from typing import Any, ClassVar
 
 from ansible_collections.homelab.airlock.plugins.module_utils import (
     artifacts,
@@ -19,44 +16,32 @@ from ansible_collections.homelab.airlock.plugins.module_utils import (
     state,
 )
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
-from ansible_collections.homelab.airlock.plugins.module_utils.files import write_atomic
 from ansible_collections.homelab.airlock.plugins.plugin_utils import model_signatures
+from ansible_collections.homelab.airlock.plugins.plugin_utils.controller_action import (
+    ControllerAction,
+)
 from ansible_collections.homelab.airlock.plugins.plugin_utils.lock_files import LockFiles
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Reads locks and bundles below the site directory, writes one file there."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    _SPEC: ClassVar[dict[str, Any]] = {
+        "site_dir": {"type": "path", "required": True},
+        "dest": {"type": "path", "required": True},
+        "hosts": {"type": "list", "elements": "str", "required": True},
+        "releases": {"type": "list", "elements": "dict", "required": True},
+        "models": {"type": "dict", "required": True},
+        "runtimes": {"type": "dict", "required": True},
+        "passphrase": {"type": "str", "default": "", "no_log": True},
+    }
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        super().run(tmp, task_vars)
-        _validated, wanted = self.validate_argument_spec(
-            {
-                "site_dir": {"type": "path", "required": True},
-                "dest": {"type": "path", "required": True},
-                "hosts": {"type": "list", "elements": "str", "required": True},
-                "releases": {"type": "list", "elements": "dict", "required": True},
-                "models": {"type": "dict", "required": True},
-                "runtimes": {"type": "dict", "required": True},
-                "passphrase": {"type": "str", "default": "", "no_log": True},
-            }
-        )
+    def perform(self, wanted: dict[str, Any]) -> dict[str, Any]:
         dest = Path(wanted["dest"])
-        try:
-            document = _document(wanted)
-            data = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-            changed = not dest.is_file() or dest.read_text("utf-8") != data
-            if changed and not self._task.check_mode:
-                dest.parent.mkdir(mode=0o700, exist_ok=True)
-                write_atomic(str(dest), data.encode(), mode=0o600)
-        except (AirlockError, OSError) as exc:
-            raise AnsibleActionFail(str(exc)) from exc
+        document = _document(wanted)
+        data = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
         return {
-            "changed": changed,
+            "changed": self.write(dest, data),
             "dest": str(dest),
             "components": len(document["components"]),
             "serial_number": document["serialNumber"],

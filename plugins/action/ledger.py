@@ -7,50 +7,41 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
-
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
+from typing import Any, ClassVar
 
 from ansible_collections.homelab.airlock.plugins.module_utils import canonical, ledger
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
+from ansible_collections.homelab.airlock.plugins.plugin_utils.controller_action import (
+    ControllerAction,
+)
 from ansible_collections.homelab.airlock.plugins.plugin_utils.witness import record
 
+_TEXT = {"type": "str", "required": True}
 
-class ActionModule(ActionBase):
+
+class ActionModule(ControllerAction):
     """Writes below state/ of the site directory, and only there."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    _SPEC: ClassVar[dict[str, Any]] = {
+        "site_dir": {"type": "path", "required": True},
+        "state": {"type": "str", "choices": ["appended", "proven"], "default": "appended"},
+        "entries": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "kind": _TEXT,
+                "subject": _TEXT,
+                "result": {"type": "dict", "required": True},
+            },
+        },
+    }
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        super().run(tmp, task_vars)
-        text = {"type": "str", "required": True}
-        _validated, wanted = self.validate_argument_spec(
-            {
-                "site_dir": {"type": "path", "required": True},
-                "state": {"type": "str", "choices": ["appended", "proven"], "default": "appended"},
-                "entries": {
-                    "type": "list",
-                    "elements": "dict",
-                    "default": [],
-                    "options": {
-                        "kind": text,
-                        "subject": text,
-                        "result": {"type": "dict", "required": True},
-                    },
-                },
-            }
-        )
+    def perform(self, wanted: dict[str, Any]) -> dict[str, Any]:
         directory = Path(wanted["site_dir"]) / "state"
-        try:
-            if wanted["state"] == "proven":
-                return {"changed": False, **_prove(directory)}
-            return _append(directory, wanted["entries"], check=self._task.check_mode)
-        except (AirlockError, OSError) as exc:
-            raise AnsibleActionFail(str(exc)) from exc
+        if wanted["state"] == "proven":
+            return {"changed": False, **_prove(directory)}
+        return _append(directory, wanted["entries"], check=self._task.check_mode)
 
 
 def _append(directory: Path, entries: list[dict[str, Any]], *, check: bool) -> dict[str, Any]:

@@ -6,40 +6,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
+from typing import Any, ClassVar
 
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
 from ansible_collections.homelab.airlock.plugins.plugin_utils import model_signatures
+from ansible_collections.homelab.airlock.plugins.plugin_utils.controller_action import (
+    ControllerAction,
+)
 
 # What somebody would slip in: a file that bundles commonly say they ignore.
 _INTRUDER = {".git/config": "0" * 64}
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Reads the bundles and keys of the site; changes nothing."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    _SPEC: ClassVar[dict[str, Any]] = {
+        "site_dir": {"type": "path", "required": True},
+        "models": {"type": "dict", "required": True},
+        "names": {"type": "list", "elements": "str", "required": True},
+        "attack": {"type": "bool", "default": False},
+    }
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        super().run(tmp, task_vars)
-        _validated, wanted = self.validate_argument_spec(
-            {
-                "site_dir": {"type": "path", "required": True},
-                "models": {"type": "dict", "required": True},
-                "names": {"type": "list", "elements": "str", "required": True},
-                "attack": {"type": "bool", "default": False},
-            }
-        )
-        try:
-            return _run(wanted)
-        except AirlockError as exc:
-            raise AnsibleActionFail(str(exc)) from exc
+    def perform(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        return _run(wanted)
 
 
 def _run(wanted: dict[str, Any]) -> dict[str, Any]:

@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-
-from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
-from ansible_collections.homelab.airlock.plugins.module_utils.files import write_atomic
+from ansible_collections.homelab.airlock.plugins.plugin_utils.controller_action import (
+    ControllerAction,
+)
 from ansible_collections.homelab.airlock.plugins.plugin_utils.pages import (
     evidence,
     files,
@@ -21,34 +19,21 @@ from ansible_collections.homelab.airlock.plugins.plugin_utils.pages import (
 )
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Reads the files below evidence/ and renders them."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    _SPEC: ClassVar[dict[str, Any]] = {
+        "kind": {"type": "str", "choices": ["evidence", "survey"], "required": True},
+        "site_dir": {"type": "path", "required": True},
+        "dest": {"type": "path", "required": True},
+        "host": {"type": "str"},
+    }
+    _RULES: ClassVar[dict[str, Any]] = {"required_if": [("kind", "survey", ["host"])]}
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        super().run(tmp, task_vars)
-        _validated, wanted = self.validate_argument_spec(
-            {
-                "kind": {"type": "str", "choices": ["evidence", "survey"], "required": True},
-                "site_dir": {"type": "path", "required": True},
-                "dest": {"type": "path", "required": True},
-                "host": {"type": "str"},
-            },
-            required_if=[("kind", "survey", ["host"])],
-        )
+    def perform(self, wanted: dict[str, Any]) -> dict[str, Any]:
         dest = Path(wanted["dest"])
-        try:
-            text = _render(wanted["kind"], Path(wanted["site_dir"]), wanted["host"])
-            changed = not dest.is_file() or dest.read_text("utf-8") != text
-            if changed and not self._task.check_mode:
-                write_atomic(str(dest), text.encode(), mode=0o600)
-        except (AirlockError, OSError) as exc:
-            raise AnsibleActionFail(str(exc)) from exc
-        return {"changed": changed, "dest": str(dest)}
+        text = _render(wanted["kind"], Path(wanted["site_dir"]), wanted["host"])
+        return {"changed": self.write(dest, text), "dest": str(dest)}
 
 
 def _render(kind: str, site_dir: Path, host: str | None) -> str:

@@ -8,10 +8,7 @@ from __future__ import annotations
 import json
 import uuid
 from pathlib import Path
-from typing import Any
-
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
+from typing import Any, ClassVar
 
 from ansible_collections.homelab.airlock.plugins.module_utils import (
     canonical,
@@ -20,51 +17,46 @@ from ansible_collections.homelab.airlock.plugins.module_utils import (
 )
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
 from ansible_collections.homelab.airlock.plugins.plugin_utils import lock_attacks
+from ansible_collections.homelab.airlock.plugins.plugin_utils.controller_action import (
+    ControllerAction,
+)
 from ansible_collections.homelab.airlock.plugins.plugin_utils.lock_files import Kept, LockFiles
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Creates, compares or replaces the lock."""
 
-    _requires_connection = False
-    _supports_check_mode = True
     _supports_diff = True
+    _SPEC: ClassVar[dict[str, Any]] = {
+        "site_dir": {"type": "path", "required": True},
+        "host": {"type": "str", "required": True},
+        "state": {
+            "type": "str",
+            "choices": ["locked", "compared", "rebuildable", "read", "attacked"],
+            "default": "locked",
+        },
+        "passphrase": {"type": "str", "default": "", "no_log": True},
+        "remembered": {"type": "dict"},
+        "observation": {"type": "dict"},
+        "intent": {"type": "dict", "default": {}},
+        "releases": {"type": "list", "elements": "dict", "default": []},
+        "relock": {"type": "bool", "default": False},
+        "reason": {"type": "str", "default": ""},
+    }
+    _RULES: ClassVar[dict[str, Any]] = {
+        "required_if": [
+            ("state", value, ["observation"]) for value in ("locked", "compared", "rebuildable")
+        ]
+    }
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        super().run(tmp, task_vars)
-        _validated, arguments = self.validate_argument_spec(
-            {
-                "site_dir": {"type": "path", "required": True},
-                "host": {"type": "str", "required": True},
-                "state": {
-                    "type": "str",
-                    "choices": ["locked", "compared", "rebuildable", "read", "attacked"],
-                    "default": "locked",
-                },
-                "passphrase": {"type": "str", "default": "", "no_log": True},
-                "remembered": {"type": "dict"},
-                "observation": {"type": "dict"},
-                "intent": {"type": "dict", "default": {}},
-                "releases": {"type": "list", "elements": "dict", "default": []},
-                "relock": {"type": "bool", "default": False},
-                "reason": {"type": "str", "default": ""},
-            },
-            required_if=[
-                ("state", value, ["observation"]) for value in ("locked", "compared", "rebuildable")
-            ],
+    def perform(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        files = LockFiles(
+            Path(wanted["site_dir"]),
+            wanted["host"],
+            passphrase=wanted["passphrase"],
+            check=self._task.check_mode,
         )
-        try:
-            files = LockFiles(
-                Path(arguments["site_dir"]),
-                arguments["host"],
-                passphrase=arguments["passphrase"],
-                check=self._task.check_mode,
-            )
-            return _run(files, arguments)
-        except (AirlockError, OSError) as exc:
-            raise AnsibleActionFail(str(exc)) from exc
+        return _run(files, wanted)
 
 
 def _run(files: LockFiles, wanted: dict[str, Any]) -> dict[str, Any]:

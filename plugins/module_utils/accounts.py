@@ -17,5 +17,5 @@ def of_release(index: int) -> str:
     return f"airlock-r{index:02}"
 
 
-NAMES = (*map(of_release, range(RELEASES)), "airlock-gatekeeper", "airlock-edge")
+NAMES = (*map(of_release, range(RELEASES)), "airlock-gatekeeper", "airlock-edge", "airlock-audit")
 """All of them, in the order of their ids."""

@@ -19,6 +19,8 @@ from .errors import AirlockError
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
 
 def dumps(value: Any) -> bytes:
     """Return the canonical bytes of ``value`` (dict, list, str, int, bool, None).
@@ -27,9 +29,8 @@ def dumps(value: Any) -> bytes:
     UTF-8 cannot hold.
     """
     _check(value, "$", 0)
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     try:
-        return text.encode("utf-8")
+        return _ENCODER.encode(value).encode("utf-8")
     except UnicodeEncodeError as exc:  # half of a surrogate pair
         raise AirlockError.refuse(
             "a text is not Unicode", found=repr(exc.object[exc.start])
@@ -55,10 +56,12 @@ def parse(
     where: str,
     max_bytes: int = MAX_BYTES,
     max_depth: int = MAX_DEPTH,
+    max_values: int | None = None,
     parse_float: Callable[[str], Any] = float,
 ) -> Any:
     """Parse hostile JSON within limits; ``parse_float`` decides what a float becomes.
 
+    ``max_values`` bounds memory before any is taken: a byte or two can become an object of hundreds.
     Raises AirlockError for anything that is too large, too deep, ambiguous or not JSON.
     """
     if len(data) > max_bytes:
@@ -67,6 +70,10 @@ def parse(
             expected=f"at most {max_bytes} bytes",
             found=f"{len(data)} bytes",
             where=where,
+        )
+    if max_values is not None and _has_more_values(data, max_values):
+        raise AirlockError.refuse(
+            "the document has too many values", expected=f"at most {max_values}", where=where
         )
     try:
         value = json.loads(
@@ -82,6 +89,19 @@ def parse(
         raise AirlockError.refuse(f"this is not valid JSON ({reason})", where=where) from exc
     _check_depth(value, where, max_depth)
     return value
+
+
+def _has_more_values(data: bytes, limit: int) -> bool:
+    """Tell whether more than ``limit`` members and brackets open in ``data``, its texts left out."""
+    if len(data) <= limit or _opening(data) <= limit:
+        return False
+    bare = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # Of a document that is one, every text is a value or the name of one.
+    return bare.count(b'"') > 2 * (limit + 1) or _opening(b"".join(bare.split(b'"')[::2])) > limit
+
+
+def _opening(data: bytes) -> int:
+    return len(data) - len(data.translate(None, b"{[,:"))
 
 
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

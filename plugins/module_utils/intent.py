@@ -15,14 +15,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from . import manifests, weights
+from . import exposure, key_scopes, manifests, weights
 from .errors import AirlockError
+from .routes import Catalogue
 
 _SERVICE = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _KEY_ID = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _DNS_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}")
 _SERVICE_FIELDS = {"model", "backend", "mode", "context", "threads", "parallel"}
-_KEY_FIELDS = {"services", "expires_days"}
+_BACKEND = "llama_cpp"
 _NEAR = 0.84
 
 
@@ -45,11 +46,11 @@ def unknown_names(names: Iterable[str], valid: Iterable[str], *, strict_prefix: 
     return findings
 
 
-def check(intent: Mapping[str, Any]) -> list[str]:
+def check(intent: Mapping[str, Any], hosts: Sequence[str] = ()) -> list[str]:
     """Check the shared inputs against themselves and each other.
 
     ``intent`` maps the names of the shared inputs without ``airlock_`` to their values, which are
-    of the kinds that preflight's argument specification declares.
+    of the kinds that preflight's argument specification declares; ``hosts`` get a certificate, too.
     """
     return [
         *_port(intent["listen_port"]),
@@ -59,6 +60,64 @@ def check(intent: Mapping[str, Any]) -> list[str]:
         *_server(intent["server_names"], intent["server_addresses"]),
         *_services(intent["services"], intent["models"]),
         *_api_keys(intent["api_keys"], intent["services"]),
+        *exposure.check(
+            intent["exposure"],
+            intent["authentication"],
+            intent["client_networks"],
+            intent["clients"],
+            hosts,
+        ),
+        *exposure.check_bound(intent["api_keys"], intent["authentication"], intent["clients"]),
+        *exposure.check_life(intent["certificate_days"], intent["visit_days"]),
+    ]
+
+
+def check_routes(
+    keys: Mapping[str, Any], services: Mapping[str, Any], catalogue: Catalogue
+) -> list[str]:
+    """Check that the backends of ``services`` have the routes that ``keys`` name.
+
+    Both are the shared inputs. What of them cannot be read is left to ``check``, which refuses it.
+    """
+    known = catalogue.paths(
+        str(service.get("backend", _BACKEND))
+        for service in services.values()
+        if isinstance(service, Mapping)
+    )
+    findings = []
+    for name, key in keys.items() if known else ():
+        where = f"airlock_api_keys.{name}"
+        try:
+            scope, _days = key_scopes.wanted(key, where)
+        except AirlockError:
+            continue
+        for route in (route for route in scope.routes if route not in known):
+            near = difflib.get_close_matches(route, known, n=1)
+            meant = f"did you mean {near[0]}?" if near else f"expected some of {', '.join(known)}."
+            findings.append(f"{where}.routes: no service has the route {route}; {meant}")
+    return findings
+
+
+def advice(intent: Mapping[str, Any]) -> list[str]:
+    """Return what an intent without findings will come to: sentences that refuse nothing.
+
+    ``intent`` is as in :func:`check`. A key may be meant to end soon, so its life is the owner's to judge. Raises
+    AirlockError.
+    """
+    visit = int(intent["visit_days"])
+    lives = {
+        name: key_scopes.wanted(key, f"airlock_api_keys.{name}")[1]
+        for name, key in intent["api_keys"].items()
+    }
+    short = {name: days for name, days in lives.items() if days < 2 * visit}
+    if not short:
+        return []
+    named = ", ".join(f"{name} (expires_days: {days})" for name, days in short.items())
+    return [
+        f"airlock_api_keys: {named} may end before anybody renews it, because a key is renewed by the first run of "
+        f"site or renew after half of its life, and airlock_visit_days says that you come every {visit} days; let it "
+        f"live {2 * visit} days, or come every {max(min(short.values()) // 2, 1)} and say so in airlock_visit_days, "
+        "if it is not meant to end."
     ]
 
 
@@ -151,11 +210,21 @@ def _server(names: list[str], addresses: list[str]) -> list[str]:
         for index, name in enumerate(names)
         if not _DNS_NAME.fullmatch(str(name))
     ]
+    spelled: list[str] = []
     for index, address in enumerate(addresses):
         try:
-            ipaddress.ip_address(str(address))
+            spelled.append(str(ipaddress.ip_address(str(address))))
         except ValueError:
             findings.append(f"airlock_server_addresses[{index}]: {address} is not an IP address.")
+    findings += [
+        f"{variable}: {entry} is there {entries.count(entry)} times; a certificate has it once, so leave it there once."
+        for variable, entries in (
+            ("airlock_server_names", names),
+            ("airlock_server_addresses", spelled),
+        )
+        for entry in dict.fromkeys(entries)
+        if entries.count(entry) > 1
+    ]
     if not names and not addresses:
         findings.append(
             "airlock_server_names and airlock_server_addresses are both empty: clients need one of "
@@ -188,8 +257,8 @@ def _services(services: Mapping[str, Any], models: Mapping[str, Any]) -> list[st
                 findings.append(
                     f"{where}.{field}: expected a whole number above 0, found {service[field]}."
                 )
-        if service.get("backend", "llama_cpp") != "llama_cpp":
-            findings.append(f"{where}.backend: expected llama_cpp, found {service['backend']}.")
+        if service.get("backend", _BACKEND) != _BACKEND:
+            findings.append(f"{where}.backend: expected {_BACKEND}, found {service['backend']}.")
         if service.get("mode", "chat") not in ("chat", "embedding"):
             findings.append(f"{where}.mode: expected chat or embedding, found {service['mode']}.")
     return findings
@@ -218,21 +287,16 @@ def _api_keys(keys: Mapping[str, Any], services: Mapping[str, Any]) -> list[str]
         where = f"airlock_api_keys.{name}"
         if not _KEY_ID.fullmatch(str(name)):
             findings.append(f"{where}: expected a name of a-z, 0-9 and -, beginning with a letter.")
-        if not isinstance(key, Mapping) or not isinstance(key.get("services") or None, list):
-            findings.append(
-                f"{where}.services: expected a list of the services that this key may use."
-            )
+        try:
+            scope, _days = key_scopes.wanted(key, where)
+        except AirlockError as exc:
+            findings.append(str(exc))
             continue
-        findings += _fields(where, key, _KEY_FIELDS)
-        unknown = [name for name in map(str, key["services"]) if name not in services]
+        unknown = [service for service in scope.services if service not in services]
         if unknown:
             known = ", ".join(sorted(map(str, services)))
             findings.append(
                 f"{where}.services: {unknown[0]} is not in airlock_services; expected some of {known}."
-            )
-        if not _positive(key.get("expires_days", 30)) or int(key.get("expires_days", 30)) > 366:
-            findings.append(
-                f"{where}.expires_days: expected 1 to 366, found {key['expires_days']}."
             )
     return findings
 

@@ -21,7 +21,7 @@ from .commands import Run
 from .errors import AirlockError
 from .files import read_limited, write_atomic
 from .managed_specs import Directory, File, Link, Outcome, accounts, diff, exists, facts_of, why
-from .ownership import Record
+from .ownership import PENDING, Record
 
 DISPLACED = "/var/lib/airlock/displaced"
 UNIT_DIRECTORY = "/etc/systemd/system/"
@@ -58,22 +58,27 @@ class Manager:
     ) -> Outcome:
         """Bring everything into place. Raises AirlockError and OSError.
 
-        A foreign file in the way is refused before anything is touched; a validator refuses its
-        own file and leaves the old one in place.
+        A foreign file in the way, and one that is newer, are refused before anything is touched; a validator refuses
+        its own file and leaves the old one in place.
         """
         directories, files, links = list(directories), list(files), list(links)
         for entry in files:
             self._refuse_foreign(entry)
+            self._refuse_older(entry)
         for directory in directories:
             self._place_directory(directory)
-        changed = [entry for entry in files if self._place_file(entry)]
+        for entry in files:
+            self._place_file(entry)
         for link in links:
             self._place_link(link)
         for unit in units:
             self.record.claim(self.role, "units", unit)
         if prune:
             self._prune({entry.path for entry in files})
-        self._activate(changed, files)
+        entries: list[Directory | File | Link] = [*directories, *files, *links]
+        named = {entry.path for entry in entries}
+        self._recall(path for path in self._pending() if prune or path in named)
+        self._activate(files)
         return self.outcome
 
     def _refuse_foreign(self, entry: File) -> None:
@@ -90,6 +95,20 @@ class Manager:
                 "a file that this collection did not write is in the way",
                 where=entry.path,
                 fix="move it away, then run again",
+            )
+
+    def _refuse_older(self, entry: File) -> None:
+        facts = self.record.claims(self.role, "files").get(entry.path, {})
+        if entry.serial is None or facts.get("series") != entry.series:
+            return
+        if entry.serial < facts["serial"]:
+            raise AirlockError.refuse(
+                "the host has a newer one",
+                expected=f"number {facts['serial']} or later",
+                found=str(entry.serial),
+                where=entry.path,
+                fix="run the same again, for another run was faster; if it stays so, the site directory is an older "
+                "copy (docs/guides/certificates.md, Back it up)",
             )
 
     def _place_directory(self, entry: Directory) -> None:
@@ -114,7 +133,7 @@ class Manager:
             os.chmod(parent, 0o755)
             self.record.claim(self.role, "directories", parent, purge=False)
 
-    def _place_file(self, entry: File) -> bool:
+    def _place_file(self, entry: File) -> None:
         uid, gid = self._ids(entry.owner, entry.group)
         current = self._current(entry.path)
         ours = entry.path in self.record.claims(self.role, "files")
@@ -122,11 +141,12 @@ class Manager:
         if current == entry.content:
             if ours:
                 self.record.claim(self.role, "files", entry.path, **facts_of(entry, facts))
-            return self._set_attributes(entry.path, entry.mode, uid, gid)
+            self._set_attributes(entry.path, entry.mode, uid, gid)
+            return
         self.outcome.note(entry.path, why(current, facts))
         self.outcome.diffs.append(diff(entry, current))
         if self.check:
-            return True
+            return
         if current is not None and not ours:
             facts = {**facts, "displaced": self._displace(entry.path)}
         self._make_parents(entry.path)
@@ -139,7 +159,6 @@ class Manager:
             check=lambda temporary: self._validate(entry, temporary),
         )
         self.record.claim(self.role, "files", entry.path, **facts_of(entry, facts))
-        return True
 
     def _place_link(self, entry: Link) -> None:
         if os.path.islink(entry.path) and os.readlink(entry.path) == entry.target:
@@ -184,6 +203,7 @@ class Manager:
                 self._remove_file(path)
         self._remove_trees()
         self._remove_accounts()
+        self._recall(self._pending())
         self._reload_if_needed(self.outcome.changed_paths)
         if not self.check:
             self._remove_directories()
@@ -247,6 +267,16 @@ class Manager:
 
     # -- parts -----------------------------------------------------------------------------
 
+    def _pending(self) -> list[str]:
+        return sorted(self.record.claims(self.role, PENDING))
+
+    def _recall(self, paths: Iterable[str]) -> None:
+        """Count what an earlier run has changed, and left without effect, to what has changed."""
+        for path in paths:
+            if path not in self.outcome.changed_paths:
+                self.outcome.pending.append(path)
+                self.outcome.note(path, "an earlier run ended before this was in force")
+
     def _current(self, path: str) -> bytes | None:
         try:
             return read_limited(path, _MAX_BYTES)
@@ -263,21 +293,20 @@ class Manager:
                 f"the account {owner}:{group} does not exist", fix="run the role baseline first"
             ) from None
 
-    def _set_attributes(self, path: str, mode: int, uid: int, gid: int) -> bool:
+    def _set_attributes(self, path: str, mode: int, uid: int, gid: int) -> None:
         try:
             now = os.lstat(path)
         except FileNotFoundError:  # check mode: it would have been made above
-            return False
+            return
         if stat.S_IMODE(now.st_mode) == mode and -1 in (uid, gid):
-            return False
+            return
         if (stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid) == (mode, uid, gid):
-            return False
+            return
         if path not in self.outcome.changed_paths:
             self.outcome.note(path, f"mode or owner differ from {mode:04o}")
         if not self.check:
             os.chown(path, uid, gid)
             os.chmod(path, mode)
-        return True
 
     def _displace(self, path: str) -> str:
         os.makedirs(DISPLACED, mode=0o700, exist_ok=True)
@@ -301,12 +330,13 @@ class Manager:
                 fix="the old file is still in place",
             )
 
-    def _activate(self, changed: list[File], files: list[File]) -> None:
+    def _activate(self, files: list[File]) -> None:
         for entry in files:
             if entry.path.startswith(SYSUSERS_DIRECTORY):
                 self._make_accounts(entry)
-        for entry in changed:
-            if entry.path.startswith(TMPFILES_DIRECTORY) and not self.check:
+        for entry in files:
+            changed = entry.path in self.outcome.changed_paths
+            if entry.path.startswith(TMPFILES_DIRECTORY) and changed and not self.check:
                 self._must(["systemd-tmpfiles", "--create", entry.path])
         self._reload_if_needed(self.outcome.changed_paths)
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .commands import Run
 from .managed import Manager
 from .managed_specs import Directory, File, Link, Outcome
-from .ownership import PATH, Record, exclusive
+from .ownership import PATH, PENDING, Record, exclusive
 
 _ATTRIBUTES = {
     "path": {"type": "path", "required": True},
@@ -44,6 +44,8 @@ SPEC: dict[str, Any] = {
             "mode": {"type": "str", "default": "0644"},
             "validate": {"type": "str", "default": ""},
             "adopt": {"type": "bool", "default": False},
+            "serial": {"type": "int"},
+            "series": {"type": "str", "default": ""},
             "content_b64": {"type": "str"},
             "secret_b64": {"type": "str", "no_log": True},
         },
@@ -60,13 +62,19 @@ SPEC: dict[str, Any] = {
     },
     "units": {"type": "list", "elements": "str", "default": []},
     "prune": {"type": "bool", "default": False},
+    "follow_up": {"type": "bool", "default": False},
+    "in_force": {"type": "list", "elements": "str", "default": []},
 }
 """The parameters of `managed_files`, as AnsibleModule takes them."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What shall be there (``state`` present), or that nothing of the role shall (absent)."""
+    """What shall be there (``state`` present), or that nothing of the role shall (absent).
+
+    Before anything is changed its path is pending in the record. It is no longer when all was done,
+    or with ``follow_up`` when a later plan names it ``in_force``.
+    """
 
     role: str
     state: str = "present"
@@ -75,6 +83,8 @@ class Plan:
     links: Sequence[Link] = ()
     units: Sequence[str] = field(default=())
     prune: bool = False
+    follow_up: bool = False
+    in_force: Sequence[str] = ()
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Plan:
@@ -87,6 +97,8 @@ class Plan:
             [Link(entry["path"], entry["target"]) for entry in params["links"]],
             params["units"],
             params["prune"],
+            params["follow_up"],
+            params["in_force"],
         )
 
     def carry_out(self, run: Run, *, check: bool = False, record_path: str = PATH) -> Outcome:
@@ -95,15 +107,27 @@ class Plan:
         What was placed before a failure is ours all the same, and stands in the record.
         """
         if check:
-            return self._carry_out(Manager(self.role, Record.load(record_path), run, check=True))
+            return self._predict(run, record_path)
         with exclusive(record_path):
-            before = self._announce(record_path) if self.state == "present" else b""
             record = Record.load(record_path)
+            stored = record.to_bytes()
+            self._announce(record, self._predict(run, record_path))
+            if record.to_bytes() != stored:
+                record.save(record_path)
+                stored = record.to_bytes()
             try:
-                return self._carry_out(Manager(self.role, record, run))
+                outcome = self._carry_out(Manager(self.role, record, run))
+                if not self.follow_up:
+                    self._release(record, outcome.changed_paths)
+                return outcome
             finally:
-                if record.to_bytes() != before:
+                if record.to_bytes() != stored:
                     record.save(record_path)
+
+    def _predict(self, run: Run, record_path: str) -> Outcome:
+        record = Record.load(record_path)
+        self._release(record, self.in_force)
+        return self._carry_out(Manager(self.role, record, run, check=True))
 
     def _carry_out(self, manager: Manager) -> Outcome:
         if self.state == "absent":
@@ -112,22 +136,27 @@ class Plan:
             self.directories, self.files, self.links, self.units, prune=self.prune
         )
 
-    def _announce(self, record_path: str) -> bytes:
-        """Claim what is about to be made; return the record as it is stored now.
+    def _announce(self, record: Record, predicted: Outcome) -> None:
+        """Enter what is about to be made and changed.
 
-        Whenever the power goes, nothing of ours is on the host without an owner.
+        Whenever the power goes, nothing of ours is on the host without an owner, and the next run
+        knows what this one has not brought to its end.
         """
-        record = Record.load(record_path)
-        before = record.to_bytes()
+        self._release(record, self.in_force)
+        for path in filter(os.path.isabs, predicted.changed_paths):  # not names of accounts, units
+            record.claim(self.role, PENDING, path)
+        if self.state == "absent":
+            return
         for directory in self.directories:
             if not os.path.lexists(directory.path):
                 record.claim(self.role, "directories", directory.path, purge=directory.purge)
         for file in self.files:
             if not os.path.lexists(file.path) and record.owner_of("files", file.path) is None:
                 record.claim(self.role, "files", file.path)
-        if record.to_bytes() != before:
-            record.save(record_path)
-        return record.to_bytes()
+
+    def _release(self, record: Record, paths: Iterable[str]) -> None:
+        for path in paths:
+            record.release(self.role, PENDING, path)
 
 
 def _file(entry: Mapping[str, Any]) -> File:
@@ -142,6 +171,8 @@ def _file(entry: Mapping[str, Any]) -> File:
         validate=entry["validate"],
         adopt=entry["adopt"],
         secret=secret,
+        serial=entry["serial"],
+        series=entry["series"],
     )
 
 

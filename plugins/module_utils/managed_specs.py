@@ -26,7 +26,11 @@ class Directory:
 
 @dataclass(frozen=True)
 class File:
-    """A regular file with its whole content; ``validate`` is a command with ``%s`` for the file."""
+    """A regular file with its whole content; ``validate`` is a command with ``%s`` for the file.
+
+    ``serial`` is the number of this content, and ``series`` what is numbered: of the same series none is placed that
+    has a lower number than the one before it.
+    """
 
     path: str
     content: bytes
@@ -36,6 +40,8 @@ class File:
     validate: str = ""
     adopt: bool = False
     secret: bool = False
+    serial: int | None = None
+    series: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,10 +54,14 @@ class Link:
 
 @dataclass
 class Outcome:
-    """What changed (paths), why (sentences), how it looks (diffs) and whether systemd reloaded."""
+    """What changed (paths), why (sentences), how it looks (diffs) and whether systemd reloaded.
+
+    ``pending`` are those of the paths that an earlier run changed, and not this one.
+    """
 
     changed_paths: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    pending: list[str] = field(default_factory=list)
     diffs: list[dict[str, str]] = field(default_factory=list)
     daemon_reload: bool = False
 
@@ -85,6 +95,8 @@ def exists(kind: str, name: str) -> bool:
 def facts_of(entry: File, known: dict[str, Any]) -> dict[str, Any]:
     # The digest of a secret would let a reader of the record test guesses.
     kept = {key: known[key] for key in ("displaced",) if key in known}
+    if entry.serial is not None:
+        kept |= {"serial": entry.serial, "series": entry.series}
     return kept if entry.secret else {**kept, "sha256": sha256_bytes(entry.content)}
 
 

@@ -19,7 +19,7 @@ PROTOCOLS = ("tcp", "udp")
 
 _ACCOUNT = re.compile(r"[a-z_][a-z0-9_.-]{0,31}|0|[1-9][0-9]{0,8}")
 # Nothing in the data path can dial (docs/architecture.md, Accounts).
-_NEVER = re.compile(r"airlock-(r[0-9]{2}|gatekeeper|edge)")
+_NEVER = re.compile(r"airlock-(r[0-9]{2}|gatekeeper|edge|audit)")
 # As the kernel takes it (IFNAMSIZ of if.h), and not to be confused with an address.
 _BRIDGE = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_.-]{1,15}")
 
@@ -106,7 +106,7 @@ def account(value: Any, where: str) -> str:
         )
     if _NEVER.fullmatch(value):
         raise AirlockError.refuse(
-            "releases, gatekeeper and edge open no connection", found=value, where=where
+            "releases, gatekeeper, edge and audit open no connection", found=value, where=where
         )
     return value
 

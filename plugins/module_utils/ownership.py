@@ -7,6 +7,9 @@
 uninstall test compares against it. Document, canonical JSON::
 
     {"version": 1, "roles": {"egress": {"files": {"/etc/airlock/egress.nft": {...}}, ...}}}
+
+One kind is no property: ``pending`` has the paths that were changed, or were about to be, and are
+not known to be in force.
 """
 
 from __future__ import annotations
@@ -22,7 +25,18 @@ from .errors import AirlockError
 from .files import alone, read_limited, write_atomic
 
 PATH = "/var/lib/airlock/owned.json"
-KINDS = ("files", "directories", "links", "trees", "units", "users", "groups", "packages")
+PENDING = "pending"
+KINDS = (
+    "files",
+    "directories",
+    "links",
+    "trees",
+    "units",
+    "users",
+    "groups",
+    "packages",
+    PENDING,
+)
 _VERSION = 1
 _MAX_BYTES = 16 * 1024 * 1024
 

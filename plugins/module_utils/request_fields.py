@@ -5,37 +5,48 @@
 
 A rule is a dict from a data file:
 
-``{"type": "string", "max_length": 64, "enum": [...]}``
+``{"type": "string", "max_length": 64, "enum": [...], "pattern": "[a-z]+"}``
 ``{"type": "integer" | "number", "min": 0, "max": 2}``
 ``{"type": "boolean"}``
 ``{"type": "array", "items": RULE, "min_items": 1, "max_items": 4}``
-``{"type": "object", "fields": {NAME: RULE}, "required": [NAME]}``
+``{"type": "object", "fields": {NAME: RULE}, "required": [NAME], "media": [NAME]}``
 ``{"type": "map", "values": RULE, "max_items": 300}`` (free names)
-``{"type": "variant", "tag": "type", "variants": {VALUE: OBJECT RULE}}``
-``{"type": "json", "max_bytes": 16384}`` (free JSON)
+``{"type": "variant", "tag": "type", "variants": {VALUE: OBJECT RULE}, "default": VALUE,
+"media": [VALUE]}``
+``{"type": "json", "max_bytes": 16384, "max_depth": 16}`` (free JSON)
+``{"type": "schema", "max_bytes": 16384, "max_depth": 12}`` (a JSON Schema, see
+:mod:`request_schema`)
 ``{"type": "any", "of": [RULE, ...]}`` (alternatives with different JSON types)
 
 ``"nullable": true`` on any of them lets ``null`` pass. Every bound above is mandatory except
-``enum`` and ``min_items``: a rule without a bound is a mistake in the data file.
+``enum``, ``pattern`` and ``min_items``: a rule without a bound is a mistake in the data file.
+``media`` names what is refused with a sentence of its own: a backend would fetch or decode it.
+A text in the place of a rule is the name of one, with a ``?`` at its end for a nullable one.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from typing import Any
 
+from . import request_schema
 from .errors import AirlockError
 
+_MAX_NAME = 64  # characters of a name that the caller is free to choose
+_MEDIA = "is media, which no service here takes; send text only"
 _KEYS: dict[str, tuple[set[str], set[str]]] = {  # type: (mandatory, optional) keys
-    "string": ({"max_length"}, {"enum"}),
+    "string": ({"max_length"}, {"enum", "pattern"}),
     "integer": ({"min", "max"}, set()),
     "number": ({"min", "max"}, set()),
     "boolean": (set(), set()),
     "array": ({"items", "max_items"}, {"min_items"}),
-    "object": ({"fields"}, {"required"}),
+    "object": ({"fields"}, {"required", "media"}),
     "map": ({"values", "max_items"}, set()),
-    "variant": ({"tag", "variants"}, set()),
-    "json": ({"max_bytes"}, set()),
+    "variant": ({"tag", "variants"}, {"default", "media"}),
+    "json": ({"max_bytes", "max_depth"}, set()),
+    "schema": ({"max_bytes", "max_depth"}, set()),
     "any": ({"of"}, set()),
 }
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -48,8 +59,17 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "map": (dict,),
     "variant": (dict,),
     "json": (dict, list, str, int, float, bool),
+    "schema": (dict,),
 }
-_ARTICLE = {"integer": "an integer", "array": "a list", "object": "an object", "json": "JSON"}
+_ARTICLE = {
+    "integer": "an integer",
+    "array": "a list",
+    "object": "an object",
+    "map": "an object",
+    "variant": "an object",
+    "json": "JSON",
+    "schema": "a JSON Schema",
+}
 
 Rule = dict[str, Any]
 
@@ -60,6 +80,25 @@ class FieldError(AirlockError):
     def __init__(self, path: str, what: str):
         super().__init__(f"the field '{path}' {what}." if path else f"the body {what}.")
         self.path = path
+
+
+def resolve(rule: Any, named: Mapping[str, Any]) -> Any:
+    """Return ``rule`` with the rules of ``named`` in the place of their names.
+
+    Raises KeyError for a name that is not there.
+    """
+    if isinstance(rule, str):
+        found = resolve(named[rule.removesuffix("?")], named)
+        return {**found, "nullable": True} if rule.endswith("?") else found
+    if not isinstance(rule, dict):
+        return rule
+    changed = {key: resolve(rule[key], named) for key in ("items", "values") if key in rule}
+    for key in ("fields", "variants"):
+        if key in rule:
+            changed[key] = {name: resolve(child, named) for name, child in rule[key].items()}
+    if "of" in rule:
+        changed["of"] = [resolve(child, named) for child in rule["of"]]
+    return {**rule, **changed}
 
 
 def check_rule(rule: Any, where: str) -> None:
@@ -113,7 +152,7 @@ def _is(value: Any, kind: str) -> bool:
 
 
 def _article(kind: str) -> str:
-    return _ARTICLE.get("object" if kind in ("map", "variant") else kind, f"a {kind}")
+    return _ARTICLE.get(kind, f"a {kind}")
 
 
 def _check_string(value: str, rule: Rule, path: str) -> None:
@@ -121,6 +160,8 @@ def _check_string(value: str, rule: Rule, path: str) -> None:
         raise FieldError(path, f"is longer than {rule['max_length']} characters")
     if "enum" in rule and value not in rule["enum"]:
         raise FieldError(path, f"must be one of {', '.join(rule['enum'])}")
+    if "pattern" in rule and not re.fullmatch(rule["pattern"], value):
+        raise FieldError(path, f"must match {rule['pattern']}")
 
 
 def _check_number(value: float, rule: Rule, path: str) -> None:
@@ -147,7 +188,8 @@ def _check_object(value: dict[str, Any], rule: Rule, path: str) -> None:
             raise FieldError(_join(path, name), "is missing")
     for name, item in value.items():
         if name not in rule["fields"]:
-            raise FieldError(_join(path, name), "is not allowed")
+            media = name in rule.get("media", ())
+            raise FieldError(_join(path, name), _MEDIA if media else "is not allowed")
         check_value(item, rule["fields"][name], _join(path, name))
 
 
@@ -155,20 +197,32 @@ def _check_map(value: dict[str, Any], rule: Rule, path: str) -> None:
     if len(value) > rule["max_items"]:
         raise FieldError(path, f"has more than {rule['max_items']} entries")
     for name, item in value.items():
+        if len(name) > _MAX_NAME:
+            raise FieldError(_join(path, name), f"is longer than {_MAX_NAME} characters")
         check_value(item, rule["values"], _join(path, name))
 
 
 def _check_variant(value: dict[str, Any], rule: Rule, path: str) -> None:
-    tag = value.get(rule["tag"])
+    tag = value.get(rule["tag"], rule.get("default"))
     if not isinstance(tag, str) or tag not in rule["variants"]:
-        allowed = ", ".join(rule["variants"])
-        raise FieldError(_join(path, rule["tag"]), f"must be one of {allowed}")
+        media = tag in rule.get("media", ())
+        wanted = f"must be one of {', '.join(rule['variants'])}"
+        raise FieldError(_join(path, rule["tag"]), _MEDIA if media else wanted)
     check_value(value, rule["variants"][tag], path)
 
 
 def _check_json(value: Any, rule: Rule, path: str) -> None:
     if len(json.dumps(value)) > rule["max_bytes"]:
         raise FieldError(path, f"is larger than {rule['max_bytes']} bytes")
+    if request_schema.depth(value) > rule["max_depth"]:
+        raise FieldError(path, f"is nested more than {rule['max_depth']} levels deep")
+
+
+def _check_schema(value: dict[str, Any], rule: Rule, path: str) -> None:
+    _check_json(value, rule, path)
+    reason = request_schema.objection(value)
+    if reason:
+        raise FieldError(path, reason)
 
 
 _CHECKS: dict[str, Any] = {
@@ -181,6 +235,7 @@ _CHECKS: dict[str, Any] = {
     "map": _check_map,
     "variant": _check_variant,
     "json": _check_json,
+    "schema": _check_schema,
 }
 
 

@@ -1,18 +1,17 @@
 # Copyright (c) 2026 homelab.airlock contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What may pass the front door: routes, credentials and bodies; everything else is refused.
+"""What of a request may pass the front door: its credential and its body.
 
-The route catalogue is data (``roles/gateway/files/routes.json``). A request is compared with it
-byte by byte, without decoding anything: there is one spelling of each route. A body is parsed
-once, checked field by field and written anew, so that what was checked is what is sent.
+A body is parsed once, checked field by field and written anew, so that what was checked is what
+is sent. Which fields there are is data (``roles/gateway/files/routes/bodies.json``).
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +20,8 @@ from .errors import AirlockError
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_DEPTH = 32
-KINDS = ("health", "models", "infer")
+# A value takes about a hundred bytes for as long as its request is served, and many are at a time.
+_MAX_VALUES = 2**15
 
 
 class Refusal(AirlockError):
@@ -39,90 +39,62 @@ class Refusal(AirlockError):
 
 @dataclass(frozen=True)
 class Route:
-    """One method and path. ``modes`` are the service modes that it serves, ``upstream`` the path
-    on the backend, ``rule`` the body's rule, ``rename``, ``defaults`` and ``force`` what becomes
-    of its fields."""
+    """What one backend does at a path, and the body that it takes there.
 
-    method: str
+    ``modes`` are the service modes that it serves, ``rule`` says what may stand in the body;
+    ``rename`` gives a field the name that the backend knows, ``drop`` names fields that are for a
+    cloud service and go no further, ``defaults`` are for what was not given, ``force`` for what
+    the client has no say in, ``salt`` is the field that keeps prompt caches of keys apart, or "".
+    """
+
     path: str
     kind: str
+    dialect: str
     modes: tuple[str, ...] = ()
-    upstream: str = ""
     rule: request_fields.Rule = field(default_factory=dict)
-    rename: dict[str, str] = field(default_factory=dict)
-    defaults: dict[str, Any] = field(default_factory=dict)
-    force: dict[str, Any] = field(default_factory=dict)
+    rename: Mapping[str, str] = field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    force: Mapping[str, Any] = field(default_factory=dict)
+    salt: str = ""
 
 
-class Catalogue:
-    """The routes that exist."""
+def forms(document: Any, *, where: str) -> dict[str, Route]:
+    """Return of each dialect a route that has its body, and no path yet.
 
-    def __init__(self, routes: Iterable[Route]):
-        self._routes = {(route.method, route.path): route for route in routes}
-
-    @classmethod
-    def from_document(cls, document: Any, *, where: str) -> Catalogue:
-        """Build the catalogue from the parsed data file.
-
-        ``{"routes": [{method, path, kind, modes, upstream, body}], "bodies": {NAME: {groups,
-        fields, required, rename, defaults, force}}, "groups": {NAME: {FIELD: RULE}}}``.
-        Raises AirlockError for anything that is not understood.
-        """
-        try:
-            return cls([_route(entry, document, where) for entry in document["routes"]])
-        except (KeyError, TypeError, AttributeError) as exc:
-            raise AirlockError.refuse(
-                "this is not a route catalogue", found=repr(exc), where=where
-            ) from exc
-
-    def find(self, method: str, target: str) -> Route:
-        """Return the route of a request line's method and target (RFC 9112 section 3.2).
-
-        Only the exact spelling of a listed path is found: no query, no encoding, no dot
-        segments, no absolute form. Raises Refusal (404).
-        """
-        route = self._routes.get((method, target))
-        if route is None:
-            raise Refusal(404, "unknown_route", "There is no such route here.")
-        return route
-
-
-def _route(entry: Any, document: Any, where: str) -> Route:
-    place = f"{where}: {entry['method']} {entry['path']}"
-    check_path(entry["path"], place)
-    if entry["kind"] not in KINDS:
+    ``{"rules": {NAME: RULE}, "groups": {NAME: {FIELD: RULE}}, "dialects": {DIALECT: {groups,
+    fields, required, media, rename, drop, defaults}}}``; a RULE is that of :mod:`request_fields`.
+    Raises AirlockError for anything that is not understood.
+    """
+    try:
+        return {
+            dialect: _form(dialect, body, document, f"{where}: {dialect}")
+            for dialect, body in document["dialects"].items()
+        }
+    except (KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise AirlockError.refuse(
-            "the kind is unknown", expected=", ".join(KINDS), found=entry["kind"], where=place
-        )
-    if entry["kind"] != "infer":
-        return Route(entry["method"], entry["path"], entry["kind"])
-    check_path(entry["upstream"], place)
-    body = document["bodies"][entry["body"]]
+            "these are not the forms of bodies", found=repr(exc), where=where
+        ) from exc
+
+
+def _form(dialect: str, body: Any, document: Any, where: str) -> Route:
     fields = dict(body["fields"])
-    for group in body.get("groups", []):
+    for group in body["groups"]:
         fields.update(document["groups"][group])
     rule = {"type": "object", "fields": fields, "required": body["required"]}
-    request_fields.check_rule(rule, place)
+    if "media" in body:
+        rule["media"] = body["media"]
+    rule = request_fields.resolve(rule, document["rules"])
+    request_fields.check_rule(rule, where)
     return Route(
-        entry["method"],
-        entry["path"],
-        entry["kind"],
-        tuple(entry["modes"]),
-        entry["upstream"],
-        rule,
-        body.get("rename", {}),
-        body.get("defaults", {}),
-        body.get("force", {}),
+        "",
+        "",
+        dialect,
+        rule=rule,
+        rename=body.get("rename", {}),
+        drop=tuple(body.get("drop", ())),
+        defaults=body.get("defaults", {}),
     )
-
-
-def check_path(path: str, where: str) -> None:
-    """Refuse a catalogued path that has more than one spelling. Raises AirlockError."""
-    plain = path.isascii() and path.isprintable() and not set(path) & set("%?#\\; ")
-    if not plain or not path.startswith("/") or "//" in path or {".", ".."} & set(path.split("/")):
-        raise AirlockError.refuse(
-            "this path has more than one spelling", found=repr(path), where=where
-        )
 
 
 def credential(headers: Iterable[tuple[str, str]]) -> str | None:
@@ -144,11 +116,8 @@ def credential(headers: Iterable[tuple[str, str]]) -> str | None:
     return found.pop() if found else None
 
 
-def read_body(data: bytes, route: Route) -> dict[str, Any]:
-    """Parse and check the body of a request for ``route``; return what may be sent on.
-
-    Raises Refusal: 413 when it is too large, 400 for everything else.
-    """
+def parse_body(data: bytes) -> dict[str, Any]:
+    """Parse a body; nothing is known of its fields yet. Raises Refusal (413 or 400)."""
     if len(data) > MAX_BODY_BYTES:
         raise Refusal(413, "body_too_large", f"The body is larger than {MAX_BODY_BYTES} bytes.")
     try:
@@ -157,16 +126,37 @@ def read_body(data: bytes, route: Route) -> dict[str, Any]:
             where="the body",
             max_bytes=MAX_BODY_BYTES,
             max_depth=MAX_DEPTH,
+            max_values=_MAX_VALUES,
             parse_float=_finite,
         )
     except AirlockError as exc:
         raise Refusal(400, "bad_json", _sentence(exc)) from exc
+    if b"\\u" in data:
+        serialise(body)  # an escape may be half of a surrogate pair
+    if not isinstance(body, dict):
+        raise Refusal(400, "bad_field", "The body must be an object.")
+    return body
+
+
+def model_of(body: Mapping[str, Any]) -> str:
+    """Return the model that a body asks for. Raises Refusal (400)."""
+    if "model" not in body:
+        raise Refusal(400, "bad_field", "The field 'model' is missing.", "model")
+    if not isinstance(body["model"], str):
+        raise Refusal(400, "bad_field", "The field 'model' must be a string.", "model")
+    return body["model"]
+
+
+def check_body(body: dict[str, Any], route: Route) -> dict[str, Any]:
+    """Check a parsed body field by field; return what may be sent on. Raises Refusal (400)."""
     try:
         request_fields.check_value(body, route.rule)
     except request_fields.FieldError as exc:
         raise Refusal(400, "bad_field", _sentence(exc), exc.path) from exc
     # At the top level null means "not given": it must not stand in the way of a default.
-    body = {name: value for name, value in body.items() if value is not None}
+    body = {
+        name: value for name, value in body.items() if value is not None and name not in route.drop
+    }
     for name, target in route.rename.items():
         if name in body:
             if target in body:
@@ -174,16 +164,25 @@ def read_body(data: bytes, route: Route) -> dict[str, Any]:
                     400, "bad_field", f"The fields '{name}' and '{target}' mean the same.", name
                 )
             body[target] = body.pop(name)
-    return {**route.defaults, **body, **route.force}
+    return {**_filled(body, route.defaults), **route.force}
 
 
-def serialise(body: dict[str, Any]) -> bytes:
+def serialise(body: Any) -> bytes:
     """Return the bytes of a checked body. Raises Refusal (400) for text that is not Unicode."""
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as exc:  # half of a surrogate pair, written as an escape
         raise Refusal(400, "bad_json", "The body holds text that is not Unicode.") from exc
+
+
+def _filled(body: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``body`` with the defaults for what it does not give, inside its objects too."""
+    filled = {**defaults, **body}
+    for name, default in defaults.items():
+        if isinstance(default, dict) and isinstance(filled[name], dict):
+            filled[name] = _filled(filled[name], default)
+    return filled
 
 
 def _finite(text: str) -> float:

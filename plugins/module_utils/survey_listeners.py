@@ -196,7 +196,7 @@ def _socket_owners(root: str) -> dict[str, tuple[str, str]]:
     owners = {}
     for process in Path(f"{root}/proc").glob("[0-9]*"):
         try:
-            links = [os.readlink(link) for link in (process / "fd").iterdir()]
+            links = [_target(link) for link in (process / "fd").iterdir()]
             identity = (
                 (process / "comm").read_text("utf-8", "backslashreplace").strip(),
                 unit_of((process / "cgroup").read_text("utf-8", "backslashreplace")),
@@ -207,6 +207,14 @@ def _socket_owners(root: str) -> dict[str, tuple[str, str]]:
             if link.startswith("socket:["):
                 owners[link[8:-1]] = identity
     return owners
+
+
+def _target(link: Path) -> str:
+    """Return what a descriptor is open on, "" where it was closed meanwhile: its process goes on."""
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""
 
 
 def unit_of(cgroup: str) -> str:

@@ -22,9 +22,18 @@ attributes:
 author: homelab.airlock contributors (!UNKNOWN)
 options:
   url: {description: "Scheme, host and port of the requests that name no other.", type: str, required: true}
+  connect_to:
+    description: Name or address to connect to, of the requests that name no other; empty for that of the URL. What is
+      asked for and checked is what the URL says.
+    type: str
+    default: ""
   key: {description: API key of the requests that name no other., type: str, default: ""}
   ca:
     description: Authorities that requests trust which name no other, PEM text; without it those of the system.
+    type: str
+    default: ""
+  certificate:
+    description: Client certificate of all requests, PEM text with its chain and its key.
     type: str
     default: ""
   requests:
@@ -36,6 +45,7 @@ options:
       id: {description: "What the request is, in a few words.", type: str, required: true}
       control: {description: Control that it belongs to; without it there is no record., type: str, default: ""}
       url: {description: "Scheme, host and port.", type: str}
+      connect_to: {description: Name or address to connect to; empty for that of the URL., type: str}
       path: {description: Path as it is sent., type: str, default: /}
       method: {description: HTTP method., type: str, default: GET}
       headers: {description: Further headers., type: dict, default: {}}
@@ -51,6 +61,14 @@ options:
           - Layer that must refuse. V(connect) is no connection, V(tls) no TLS session, V(plain) no HTTP answer.
         type: str
         choices: [connect, tls, plain]
+      expect_code: {description: Reason that a refusal in OpenAI's form must name., type: str, default: ""}
+      says: {description: "Text that the model must say, in an answer of that form.", type: str, default: ""}
+      hides: {description: Text that must not be in it., type: str, default: ""}
+      beside:
+        description: The C(id) of the request that has to be answered for a refusal or C(hides) to prove something;
+          without it any to the same address.
+        type: str
+        default: ""
   timeout:
     description: Seconds to wait for a connection and for every read.
     type: float
@@ -78,38 +96,41 @@ EXAMPLES = r"""
 RETURN = r"""
 results:
   description: For each request its C(id), C(status), C(error), C(detail), C(headers), C(body) (at most 2,000
-    characters), C(ms), C(ttft_ms), C(events) and C(holds).
+    characters), C(code), C(said), C(ms), C(ttft_ms), C(events) and C(holds).
   returned: success
   type: list
   elements: dict
 records:
   description: Evidence records of the requests that name a control, as M(homelab.airlock.evidence) takes them. The
-    positive control of a refusal is a request to the same address that was answered in the same execution.
+    positive control of a refusal is a request to the same address that was answered in the same execution, with
+    C(beside) that one.
   returned: success
   type: list
   elements: dict
 """
 
 import typing as t
-from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.homelab.airlock.plugins.module_utils import http_probe
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
+from ansible_collections.homelab.airlock.plugins.module_utils.probe_report import report
 
 _VERSIONS = ["", "1.2", "1.3"]
 
 
 # What a request inherits when it says nothing of its own.
-_INHERITED = ("url", "key", "ca")
+_INHERITED = ("url", "connect_to", "key", "ca")
 
 
 def _argument_spec() -> dict[str, t.Any]:
     return {
         "url": {"type": "str", "required": True},
+        "connect_to": {"type": "str", "default": ""},
         "key": {"type": "str", "default": "", "no_log": True},
         "ca": {"type": "str", "default": ""},
+        "certificate": {"type": "str", "default": "", "no_log": True},
         "requests": {
             "type": "list",
             "elements": "dict",
@@ -118,6 +139,7 @@ def _argument_spec() -> dict[str, t.Any]:
                 "id": {"type": "str", "required": True},
                 "control": {"type": "str", "default": ""},
                 "url": {"type": "str"},
+                "connect_to": {"type": "str"},
                 "path": {"type": "str", "default": "/"},
                 "method": {"type": "str", "default": "GET"},
                 "headers": {"type": "dict", "default": {}},
@@ -129,6 +151,10 @@ def _argument_spec() -> dict[str, t.Any]:
                 "stream": {"type": "bool", "default": False},
                 "expect_status": {"type": "int"},
                 "expect_error": {"type": "str", "choices": list(http_probe.ERRORS)},
+                "expect_code": {"type": "str", "default": ""},
+                "says": {"type": "str", "default": ""},
+                "hides": {"type": "str", "default": ""},
+                "beside": {"type": "str", "default": ""},
             },
             "mutually_exclusive": [("expect_status", "expect_error")],
             "required_one_of": [("expect_status", "expect_error")],
@@ -143,7 +169,10 @@ def main() -> None:
     controls = [entry.pop("control") for entry in module.params["requests"]]
     for entry in module.params["requests"]:
         entry.update({name: module.params[name] for name in _INHERITED if entry[name] is None})
-    requests = [http_probe.Request(**entry) for entry in module.params["requests"]]
+    shown = module.params["certificate"]
+    requests = [
+        http_probe.Request(**entry, certificate=shown) for entry in module.params["requests"]
+    ]
     try:
         answers = [
             (request, http_probe.perform(request, module.params["timeout"])) for request in requests
@@ -151,21 +180,16 @@ def main() -> None:
     except AirlockError as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(
-        changed=False,
-        results=[
-            {"id": request.id, **asdict(answer), "holds": http_probe.holds(request, answer)}
-            for request, answer in answers
-        ],
-        records=[
-            {
-                "control": control,
-                "vantage": module.params["vantage"],
+        **report(
+            answers,
+            controls,
+            module.params["vantage"],
+            http_probe.holds,
+            lambda request, answer: {
                 **http_probe.describe(request, answer),
                 "positive_control": http_probe.positive_control(request, answers),
-            }
-            for control, (request, answer) in zip(controls, answers, strict=True)
-            if control
-        ],
+            },
+        )
     )
 
 

@@ -14,6 +14,8 @@ description:
     C(/var/lib/airlock/owned.json), so that O(state=absent) removes what was brought and nothing else.
   - Unit files cause a daemon-reload, files in C(/etc/sysusers.d) make their accounts, files in C(/etc/tmpfiles.d)
     make their directories.
+  - What is about to change stands in the record before it does, so that a run that ends half-way is made up for by the
+    next one.
   - A file that is there already and that no role of this collection wrote is refused, unless O(files[].adopt) is set.
 extends_documentation_fragment: [homelab.airlock.attributes]
 attributes:
@@ -66,6 +68,15 @@ options:
         description: Replace a foreign file; it is kept and put back by O(state=absent).
         type: bool
         default: false
+      serial:
+        description:
+          - Number of this content. One that is lower than that of the file before is refused, so that of two runs at
+            once the one that looked later wins. C(crl=true) takes that of the first revocation list in it.
+        type: int
+      series:
+        description: What O(files[].serial) counts; another one begins anew.
+        type: str
+        default: ""
       content_b64:
         description: Content, Base64; filled in by the action.
         type: str
@@ -89,6 +100,17 @@ options:
     description: Remove files that the role owned and no longer names.
     type: bool
     default: false
+  follow_up:
+    description:
+      - Something has to happen before a change is in force, such as a restart. Until O(in_force) says that it did,
+        every run returns the path as changed again, also after a reboot, which does not make up for everything.
+    type: bool
+    default: false
+  in_force:
+    description: Paths that RV(changed_paths) of an earlier task had and that are in force now.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -102,6 +124,24 @@ EXAMPLES = r"""
       - {path: /etc/systemd/system/airlock-egress.service, template: airlock-egress.service.j2}
     units: [airlock-egress.service]
 
+- name: Place what a service reads at its start
+  homelab.airlock.managed_files:
+    role: gateway
+    files:
+      - {path: /etc/airlock/gateway/settings.json, src: settings.json}
+    follow_up: true
+  register: placed
+  notify: Restart the service
+
+- name: Restart it, if it changed
+  ansible.builtin.meta: flush_handlers
+
+- name: Note that it has read it
+  homelab.airlock.managed_files:
+    role: gateway
+    in_force: "{{ placed.changed_paths }}"
+  when: placed is changed and not ansible_check_mode
+
 - name: Remove them again
   homelab.airlock.managed_files:
     role: egress
@@ -110,12 +150,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changed_paths:
-  description: What changed, paths and account names.
+  description: What changed, paths and account names, RV(pending) among them.
   returned: always
   type: list
   elements: str
 reasons:
   description: Why, one sentence each.
+  returned: always
+  type: list
+  elements: str
+pending:
+  description: Paths that an earlier run changed and that were not in force when it ended.
   returned: always
   type: list
   elements: str
@@ -142,6 +187,7 @@ def main() -> None:
         changed=bool(outcome.changed_paths),
         changed_paths=outcome.changed_paths,
         reasons=outcome.reasons,
+        pending=outcome.pending,
         daemon_reload=outcome.daemon_reload,
         diff=outcome.diffs,
     )

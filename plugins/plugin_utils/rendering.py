@@ -14,7 +14,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
 
-from ansible_collections.homelab.airlock.plugins.plugin_utils import zipapp
+from ansible_collections.homelab.airlock.plugins.plugin_utils import revocation_lists, zipapp
 
 _SOURCES = ("template", "src", "content", "zipapp")
 _LIBRARY = Path(__file__).parents[1] / "module_utils"
@@ -46,6 +46,9 @@ class RendersFiles(ActionBase):
             data = zipapp.build(value, _LIBRARY)
         else:
             data = str(value).encode()
+        # A prediction has the list of before, where a run would have made the next one.
+        if entry.pop("crl", False) and not self._task.check_mode:
+            entry |= revocation_lists.numbered(data, str(entry["path"]))
         key = "secret_b64" if entry.pop("secret", False) else "content_b64"
         return {**entry, key: base64.b64encode(data).decode()}
 

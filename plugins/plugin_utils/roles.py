@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from ..module_utils import routes
 
 _FOUNDATION = "baseline"
 _ROLES = Path(__file__).parents[2] / "roles"
@@ -24,6 +26,21 @@ def options(role: str) -> dict[str, dict[str, Any]]:
 def variables(role: str) -> list[str]:
     """Return the names that the argument specification of ``role`` declares. Raises OSError."""
     return list(options(role))
+
+
+def secrets(names: Iterable[str]) -> list[str]:
+    """Return the variables of the roles ``names`` that hold a secret. Raises OSError."""
+    return sorted(
+        name
+        for role in names
+        for name, option in options(role).items()
+        if option.get("no_log") and option.get("type") == "str"
+    )
+
+
+def catalogue() -> routes.Catalogue:
+    """Return the routes that the front door serves. Raises AirlockError and OSError."""
+    return routes.load(str(_ROLES / "gateway" / "files" / "routes"))
 
 
 def removals(states: Mapping[str, str], needs: Mapping[str, list[str]]) -> list[str]:

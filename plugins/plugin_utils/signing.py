@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -118,12 +118,31 @@ def load_or_make(
         return _load(directory / KEY_FILE, passphrase)[0] or fresh()
     directory.mkdir(mode=0o755, exist_ok=True)
     with alone(str(directory.parent)):  # the ledger takes its own turn on the directory itself
-        found, as_wanted = _load(directory / KEY_FILE, passphrase)
-        key = found or fresh()
-        if found is None:
-            record(directory, [ledger.Event(MADE, KEY_FILE, {"key": key_id(key.public_key())})])
-        if not as_wanted:
-            write_atomic(str(directory / KEY_FILE), _to_bytes(key, passphrase), mode=0o600)
+        return _keep(
+            directory / KEY_FILE,
+            passphrase,
+            lambda key: record(
+                directory, [ledger.Event(MADE, KEY_FILE, {"key": key_id(key.public_key())})]
+            ),
+        )
+
+
+def load_or_make_at(path: Path, passphrase: str = "") -> Ed25519PrivateKey:
+    """As ``load_or_make`` for another key, at ``path``, that no ledger knows. Raises AirlockError, OSError."""
+    with alone(str(path.parent)):
+        return _keep(path, passphrase, lambda _key: None)
+
+
+def _keep(
+    path: Path, passphrase: str, before: Callable[[Ed25519PrivateKey], object]
+) -> Ed25519PrivateKey:
+    """Return the key at ``path``; one that is made there is shown to ``before`` first."""
+    found, as_wanted = _load(path, passphrase)
+    key = found or fresh()
+    if found is None:
+        before(key)
+    if not as_wanted:
+        write_atomic(str(path), _to_bytes(key, passphrase), mode=0o600)
     return key
 
 

@@ -25,14 +25,23 @@ SITE = Path(os.environ.get("AIRLOCK_SITE", ".lab/site")).absolute()
 STATUS = "\n%{http_code}"
 JSON = ("--header", "Content-Type: application/json", "--data-binary")
 SSH_CONFIG = SITE.parent / "ssh" / "config"
+STORY = {
+    "model": "chat",
+    "messages": [{"role": "user", "content": "Tell a very long story about a lighthouse."}],
+    "max_tokens": 1500,
+    "stream": True,
+    "logit_bias": {"2": -100},  # the end of an answer, which would be too early
+}
+
+Play = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def host_of(name: str, *, sudo: bool) -> Host:
     return testinfra.get_host(f"ssh://{name}", ssh_config=str(SSH_CONFIG), sudo=sudo)
 
 
-def key_file(intent: dict[str, Any]) -> Path:
-    return SITE / "secrets" / "keys" / f"{next(iter(intent['airlock_api_keys']))}.key"
+def key_file(intent: dict[str, Any], number: int = 0) -> Path:
+    return SITE / "secrets" / "keys" / f"{list(intent['airlock_api_keys'])[number]}.key"
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,8 @@ class Api:
     client: Host
     address: str
     key: str
+    header: str = "api.header"
+    options: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -63,9 +74,10 @@ class Api:
         self, path: str, body: Any = None, *options: str, key: bool = True, url: str = ""
     ) -> Answer:
         """Send one request with curl; ``body`` makes it a POST of that JSON."""
-        command = ["curl", "--silent", "--max-time", "120", "--write-out", STATUS, *options]
+        command = ["curl", "--silent", "--max-time", "120", "--write-out", STATUS]
+        command += [*self.options, *options]
         if key:
-            command += ["--header", "@api.header"]
+            command += ["--header", f"@{self.header}"]
         if body is not None:
             command += [*JSON, json.dumps(body)]
         result = self.client.run(shlex.join([*command, (url or self.url) + path]))
@@ -93,15 +105,16 @@ def intent() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def play() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Return what runs a playbook of the collection on the site: its name, extra variables, options."""
+def play() -> Play:
+    """Return what runs a playbook on the site: its name in the collection or its path, extra variables, options."""
 
     def run(
         playbook: str, variables: dict[str, Any], *options: str
     ) -> subprocess.CompletedProcess[str]:
         command = ["ansible-playbook", "-i", str(SITE / "inventory.yml"), *options]
+        name = playbook if "/" in playbook else f"homelab.airlock.{playbook}"
         return subprocess.run(
-            [*command, f"homelab.airlock.{playbook}", "-e", json.dumps(variables)],
+            [*command, name, "-e", json.dumps(variables)],
             env={**os.environ, "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"},
             capture_output=True,
             text=True,
@@ -128,17 +141,27 @@ def releases(inference: Host) -> dict[str, str]:
     return {name: service["current"] for name, service in slots["services"].items()}
 
 
-@pytest.fixture(scope="session")
-def api(client: Host, intent: dict[str, Any]) -> Api:
-    key = key_file(intent).read_text().strip()
+def api_of(client: Host, intent: dict[str, Any], number: int, header: str) -> Api:
+    key = key_file(intent, number).read_text().strip()
     # Through the standard input, so that the key is in no argument list.
     subprocess.run(
-        ["ssh", "-F", str(SSH_CONFIG), "client", "umask 077; cat >api.header"],
+        ["ssh", "-F", str(SSH_CONFIG), "client", f"umask 077; cat >{header}"],
         input=f"Authorization: Bearer {key}\n",
         text=True,
         check=True,
     )
-    return Api(client, intent["airlock_server_addresses"][0], key)
+    return Api(client, intent["airlock_server_addresses"][0], key, header)
+
+
+@pytest.fixture(scope="session")
+def api(client: Host, intent: dict[str, Any]) -> Api:
+    return api_of(client, intent, 0, "api.header")
+
+
+@pytest.fixture(scope="session")
+def other_api(client: Host, intent: dict[str, Any]) -> Api:
+    """Return the same door for the second key of the site."""
+    return api_of(client, intent, 1, "other.header")
 
 
 @pytest.fixture(scope="session")

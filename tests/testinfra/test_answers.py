@@ -15,6 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from conftest import Api
 
+EXAMPLES = Path(__file__).parents[2] / "examples/clients"
 PROGRAM = """
 import sys
 from openai import OpenAI
@@ -83,6 +84,26 @@ def test_the_stock_openai_client_works_unchanged(
     assert "".join(answers).strip()
     assert int(dimensions) > 100
     assert models.split() == sorted(intent["airlock_services"])
+
+
+@pytest.mark.parametrize(
+    "example", [["bash", "ask.sh", "Say hello."], [sys.executable, "openai_client.py"]]
+)
+def test_the_examples_work_as_they_are(
+    api: Api, controller: tuple[Path, Path], example: list[str]
+) -> None:
+    authority, key = controller
+    where = {"AIRLOCK_URL": api.url, "AIRLOCK_CA": str(authority), "AIRLOCK_KEY": str(key)}
+    done = subprocess.run(
+        example,
+        cwd=EXAMPLES,
+        env={**os.environ, **where},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.removesuffix("data: [DONE]\n\n").strip()
 
 
 @pytest.mark.parametrize("address", [0, 1], ids=["IPv4", "IPv6"])

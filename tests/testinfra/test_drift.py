@@ -3,20 +3,19 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from testinfra.host import Host
+
+from .conftest import Play
 
 STRAY = "/etc/left-behind-by-hand"
 PACKAGE = "brought-by-hand"
 CONTROL = (
     f"Package: {PACKAGE}\nVersion: 1.0\nArchitecture: all\nMaintainer: nobody\nDescription: x\n"
 )
-
-Play = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import json
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,12 @@ import pytest
 import yaml
 from testinfra.host import Host
 
-from .conftest import JSON, SSH_CONFIG, Api
+from .conftest import JSON, SSH_CONFIG, STORY, Api, Play
 from .variant import flip, make_variant
 
 SLOTS = "/etc/airlock/gateway/slots.json"
-AUDIT = "/var/log/airlock/gatekeeper/audit.jsonl"
+AUDIT = "/var/log/airlock/audit/audit.jsonl"
 PLAY_SECONDS = 90
-STORY = {
-    "model": "chat",
-    "messages": [{"role": "user", "content": "Tell a very long story about a lighthouse."}],
-    "max_tokens": 1500,
-    "stream": True,
-    "logit_bias": {"2": -100},  # the end of an answer, which would be too early
-}
-
-Play = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def chat_slots(host: Host) -> dict[str, Any]:
@@ -38,8 +29,9 @@ def chat_slots(host: Host) -> dict[str, Any]:
 
 
 def last_audit(host: Host, **wanted: str) -> dict[str, Any]:
-    """Return the last line of the audit trail in which ``wanted`` stands."""
-    lines = host.run(f"tail -n 50 {AUDIT}").stdout.splitlines()
+    """Return the last request of the audit trail that is over and has ``wanted``."""
+    wanted["kind"] = "done"
+    lines = host.run(f"tail -n 100 {AUDIT}").stdout.splitlines()
     found = [json.loads(line) for line in lines]
     return [line for line in found if wanted.items() <= line.items()][-1]
 

@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes ``import ansible_collections.homelab.airlock`` mean this clone, whatever its folder is called."""
+"""Makes ``import ansible_collections.homelab.airlock`` mean this clone, whatever its folder is called, and runs parts
+of its playbooks on this machine."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
+import pytest
+import yaml
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 from hypothesis.configuration import set_hypothesis_home_dir
 
@@ -36,3 +43,44 @@ if not any(isinstance(finder, _AnsibleCollectionFinder) for finder in sys.meta_p
 set_hypothesis_home_dir(ROOT / ".build" / "hypothesis")
 hypothesis.settings.register_profile("airlock", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("airlock")
+
+
+def _program(name: str) -> Path:
+    """Return a program of the virtual environment that these tests run in, or that of ansible-test was made from."""
+    found = shutil.which(name, path=os.pathsep.join([str(Path(sys.executable).parent), os.defpath]))
+    return Path(found or shutil.which(name) or name)
+
+
+Play = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    """Return what runs one play, for ``localhost`` unless it names other hosts of ``inventory``."""
+
+    def run(
+        *arguments: str, inventory: str = "", **content: Any
+    ) -> subprocess.CompletedProcess[str]:
+        local = f"localhost ansible_connection=local ansible_python_interpreter={sys.executable}\n"
+        (tmp_path / "hosts").write_text(inventory or local)
+        (tmp_path / "ansible.cfg").write_text("[defaults]\n")
+        document = {"hosts": "localhost", "gather_facts": False, **content}
+        (tmp_path / "play.yml").write_text(yaml.safe_dump([document]))
+        # ansible-test has others in PYTHONPATH, without the programs.
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        return subprocess.run(
+            [str(_program("ansible-playbook")), "-i", "hosts", "play.yml", *arguments],
+            cwd=tmp_path,
+            env={
+                **inherited,
+                "ANSIBLE_NOCOWS": "1",
+                "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"),
+                "ANSIBLE_COLLECTIONS_PATH": str(_collections_root()),
+            },
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from jinja2 import Environment, StrictUndefined
 
@@ -55,3 +59,114 @@ def test_every_playbook_has_every_role() -> None:
         if "vars" in play and "baseline_state" in play["vars"]
     ]
     assert apart["vars"] == {f"{name}_state": "absent" for name in planes}
+
+
+def test_the_catalogue_of_routes_is_that_of_the_pinned_runtime() -> None:
+    """Another version may have other routes: ask it for each, then say so in the catalogue."""
+    for backend, artifact in load("roles/runtime/vars/main/artifacts.yml")[
+        "__runtime_artifacts"
+    ].items():
+        path = ROOT / f"roles/gateway/files/routes/{backend}.json"
+        versions = json.loads(path.read_text(encoding="utf-8"))["versions"]
+        version = artifact["version"]
+        assert any(f"{version}.".startswith(f"{known}.") for known in versions), version
+
+
+GATEWAY = load("roles/gateway/vars/main/main.yml")
+# Beside what is read at the start of a service: what systemd reads, what nobody keeps open, what is followed.
+READ_BY_NOBODY = {
+    "/etc/tmpfiles.d/airlock-gateway.conf",
+    "/usr/lib/airlock/edge_reload.py",
+    "/etc/airlock/gateway/keys.json",
+}
+
+
+def placed(role: str) -> list[str]:
+    """Return the paths that `present.yml` of a role places, its variables looked up."""
+    names = {"gateway": GATEWAY, "audit": load("roles/audit/vars/main.yml")}[role]
+    (files,) = [
+        task["homelab.airlock.managed_files"]["files"]
+        for task in load(f"roles/{role}/tasks/present.yml")
+        if "files" in task.get("homelab.airlock.managed_files", {})
+    ]
+
+    def known(entry: Any) -> Any:
+        return names[entry.strip("{ }")] if isinstance(entry, str) else entry
+
+    return [known(entry)["path"] for entry in known(files)]
+
+
+@pytest.mark.parametrize(
+    ("role", "source", "directory"),
+    [
+        ("gateway", "gatekeeper", "/usr/lib/airlock/gatekeeper/"),
+        ("gateway", "routes", "/etc/airlock/gateway/routes/"),
+        ("gateway", "screens", "/etc/airlock/gateway/screens/"),
+        ("audit", "audit", "/usr/lib/airlock/audit/"),
+    ],
+)
+def test_a_role_places_all_that_it_brings(role: str, source: str, directory: str) -> None:
+    paths = (ROOT / "roles" / role / "files" / source).iterdir()
+    names = {path.name for path in paths if path.is_file()}
+    there = {path.removeprefix(directory) for path in placed(role) if path.startswith(directory)}
+    assert there == names
+
+
+def test_whatever_edge_and_gatekeeper_read_at_their_start_restarts_them() -> None:
+    patterns = [
+        GATEWAY[f"__gateway_{name}"] for name in ("gatekeeper_reads", "edge_reads", "edge_units")
+    ]
+    for path in placed("gateway"):
+        readers = [pattern for pattern in patterns if re.match(pattern, path)]
+        assert len(readers) == (path not in READ_BY_NOBODY), path
+    units = {f"/etc/systemd/system/{unit}" for unit in GATEWAY["__gateway_units"]}
+    assert units <= set(placed("gateway"))
+    sockets = [unit for unit in units if re.match(GATEWAY["__gateway_gatekeeper_sockets"], unit)]
+    assert len(sockets) == 2
+
+
+def test_what_is_restarted_by_what_changed_is_noted_only_when_it_has() -> None:
+    """A task that notifies stands with `follow_up`, and `in_force` comes after the handlers ran."""
+    found = set()
+    for path in sorted(ROOT.glob("roles/*/tasks/*.yml")):
+        tasks = load(str(path.relative_to(ROOT)))
+        modules = [task.get("homelab.airlock.managed_files", {}) for task in tasks]
+        for index, (task, module) in enumerate(zip(tasks, modules, strict=True)):
+            assert not ("notify" in task and module) or module.get("follow_up"), path
+            if not module.get("follow_up"):
+                continue
+            found.add(path.parents[1].name)
+            wanted = f"{{{{ {task['register']}.changed_paths }}}}"
+            (end,) = [at for at, later in enumerate(modules) if later.get("in_force") == wanted]
+            assert any(
+                step.get("ansible.builtin.meta") == "flush_handlers"
+                or task["register"] in str(step.get("when"))
+                for step in tasks[index + 1 : end]
+            ), path
+    assert found == {"audit", "gateway", "pki"}
+
+
+def _facts(tasks: Any) -> Iterator[str]:
+    """Return the names that tasks and those within them register or set."""
+    for task in tasks or []:
+        if "register" in task:
+            yield task["register"]
+        yield from task.get("ansible.builtin.set_fact", {})
+        for part in ("block", "rescue", "always"):
+            yield from _facts(task.get(part))
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in (ROOT / "roles").iterdir()))
+def test_no_task_takes_the_name_of_a_variable(role: str) -> None:
+    """What is registered or set goes before what vars/ says, for whoever reads it afterwards."""
+    said = {
+        name
+        for path in (ROOT / "roles" / role / "vars").rglob("*.yml")
+        for name in yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    }
+    set_ = {
+        name
+        for path in (ROOT / "roles" / role / "tasks").rglob("*.yml")
+        for name in _facts(yaml.safe_load(path.read_text(encoding="utf-8")))
+    }
+    assert said & set_ == set()

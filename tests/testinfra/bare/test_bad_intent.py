@@ -60,8 +60,15 @@ def assert_refused(done: CompletedProcess[str], *sentences: str) -> None:
             {
                 "airlock_services": {"chat": {"model": "none"}},
                 "airlock_apt_proxy": "http://proxy.lan:3142",
+                "airlock_api_keys": {
+                    "a": {"services": ["chat"], "routes": ["/v1/chat/completion"]}
+                },
             },
-            ["there is no entry none in airlock_models", "a name cannot be used"],
+            [
+                "there is no entry none in airlock_models",
+                "a name cannot be used",
+                "no service has the route /v1/chat/completion; did you mean /v1/chat/completions?",
+            ],
             id="contradictions",
         ),
         pytest.param(
@@ -110,6 +117,23 @@ def test_a_site_directory_inside_a_collection_is_refused(play: Play) -> None:
     inside = ROOT / "docs"
     assert_refused(play("site", {"airlock_site_dir": str(inside)}), "is inside the collection")
     assert not (inside / "pki").exists()
+
+
+@pytest.mark.parametrize("options", [[], ["--check"]], ids=["run", "check"])
+def test_secrets_in_the_clear_are_refused(play: Play, site: Path, options: list[str]) -> None:
+    file = site / "group_vars/all/in_the_clear.yml"
+    file.write_text(f"airlock_ca_passphrase: {PASSWORD}\nnote: aik_laptop_{'x' * 43}\n")
+    try:
+        done = play("site", {}, *options)
+    finally:
+        file.unlink()
+    assert_refused(
+        done,
+        f"{file}, line 1: airlock_ca_passphrase is in the clear here",
+        f"{file}, line 2: an API key is in the clear here",
+    )
+    assert PASSWORD not in done.stdout
+    assert "x" * 43 not in done.stdout
 
 
 def test_a_port_that_is_taken_is_refused(play: Play, inference: Host) -> None:

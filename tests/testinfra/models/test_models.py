@@ -20,6 +20,7 @@ import yaml
 from testinfra.host import Host
 
 from ...corpus import hub, other_cases
+from ..conftest import Play
 
 STORE = "/var/lib/airlock/store"
 PARTS, SHARDS = "smollm2-in-parts", "tiny-in-shards"
@@ -58,8 +59,6 @@ for path in sys.argv[1:]:
         del start
 print(found)
 """
-
-Play = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def stored(host: Host, model: str) -> dict[str, str]:

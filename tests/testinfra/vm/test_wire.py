@@ -104,8 +104,14 @@ def test_nothing_leaves_between_power_on_and_the_first_rule(machine: Machine) ->
     machine.power("cut")
     since = time.time()
     machine.boots()
-    assert machine.waits(lambda: int(machine.run("cut -d\\  -f1 /run/noise")) > 500, 60)
-    attempts, _taken = machine.run("cat /run/noise").split()
+    made: list[str] = []
+
+    def enough() -> bool:
+        made[:] = machine.run("cat /run/noise").split()  # empty while it is written anew
+        return bool(made) and int(made[0]) > 500
+
+    assert machine.waits(enough, 60)
+    attempts = made[0]
     ours = f"tcp port 22 or {SIGNALLING}"
     # Not "not vlan", which moves what is behind it by the length of a tag (pcap-filter(7)).
     for network in ("ether[12:2] != 0x8100", "vlan 30"):

@@ -53,6 +53,7 @@ def load(library: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Modul
         spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
         assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)  # dataclasses look there
         spec.loader.exec_module(module)
         return module
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
+import pwd
 import signal
 import socket
 import sys
@@ -19,58 +21,67 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "airlock.pyz"))
 
 import config
 from aiohttp import web
+from airlock import routes
 from airlock.errors import AirlockError
+from airlock.releases_program import notify
 from audit import Trail
+from callers import Callers
+from connections import Server
 from gate import Gate
+from isolation import Isolation
+from metrics import Metrics
+from models import Models
+from screening import Screening
 from upstream import Runtimes
 
 _FIRST_FD = 3  # SD_LISTEN_FDS_START
 _EX_CONFIG = 78
-_MAX_HEADER_BYTES = 8190
+_HTTP, _METRICS = "airlock-gatekeeper.socket", "airlock-metrics.socket"
+_SOCKETS = (_HTTP, _METRICS)  # systemd.socket(5), FileDescriptorName=
 
 
-def _listener() -> socket.socket:
-    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
+def _listeners() -> dict[str, socket.socket]:
+    """Return the sockets that systemd hands over, by the names of their units."""
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    mine = os.environ.get("LISTEN_PID") == str(os.getpid())
+    if not mine or sorted(names) != sorted(_SOCKETS):
         raise AirlockError.refuse(
-            "the gatekeeper got no socket",
-            expected="one listening socket from systemd",
-            fix="start airlock-gatekeeper.service, which brings airlock-gatekeeper.socket along",
+            "the gatekeeper did not get its sockets",
+            expected=f"{' and '.join(_SOCKETS)} from systemd",
+            found=", ".join(names) if mine else "none",
+            fix="start airlock-gatekeeper.service, which brings its sockets along",
         )
-    return socket.socket(fileno=_FIRST_FD)
+    return {name: socket.socket(fileno=_FIRST_FD + index) for index, name in enumerate(names)}
 
 
-def _notify(state: str) -> None:
-    """Tell systemd (sd_notify(3)); without a notify socket there is nobody to tell."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-            channel.connect("\0" + address[1:] if address.startswith("@") else address)
-            channel.sendall(state.encode())
-
-
-async def _serve(gate: Gate, listener: socket.socket, drain_seconds: float) -> None:
-    server = web.Server(
-        gate.handle,
-        access_log=None,
-        auto_decompress=False,
-        max_line_size=_MAX_HEADER_BYTES,
-        max_field_size=_MAX_HEADER_BYTES,
-    )
-    runner = web.ServerRunner(server)
+async def _serve(
+    gate: Gate,
+    metrics: Metrics,
+    listeners: dict[str, socket.socket],
+    peer: int,
+    drain_seconds: float,
+) -> None:
+    listener = listeners[_HTTP]
+    runner = web.ServerRunner(Server(gate, peer))
     await runner.setup()
     site = web.SockSite(runner, listener)
     await site.start()
+    scraped = web.ServerRunner(web.Server(metrics.handle, access_log=None))
+    await scraped.setup()
+    await web.SockSite(scraped, listeners[_METRICS]).start()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    _notify("READY=1")
+    notify("READY=1")
     await stop.wait()
-    _notify("STOPPING=1")
+    notify("STOPPING=1")
     # systemd keeps the socket: who connects from now on waits for the next process.
-    loop.remove_reader(listener.fileno())
+    for each in listeners.values():
+        loop.remove_reader(each.fileno())
     await gate.drain(drain_seconds)
     await runner.cleanup()
+    await scraped.cleanup()
 
 
 async def _main(options: argparse.Namespace) -> None:
@@ -78,17 +89,25 @@ async def _main(options: argparse.Namespace) -> None:
     keys, slots = config.Keys(options.config), config.follow_slots(options.config)
     keys.get()
     slots.get()
-    runtimes = Runtimes(options.runtimes, settings.idle_timeout)
+    runtimes = Runtimes(options.runtimes, settings.idle_timeout, settings.answer_timeout)
+    trail = Trail(options.audit)
+    metrics = Metrics(trail)
     gate = Gate(
-        config.load_catalogue(options.config / "routes.json"),
-        keys,
+        routes.load(str(options.config / "routes")),
+        Callers(keys.get),
+        Isolation(options.releases),
         slots,
         runtimes,
-        Trail(options.audit),
+        trail,
         settings,
+        Models(options.releases),
+        metrics,
+        Screening(options.config),
     )
+    gc.freeze()  # tables and code stay: nobody needs to look through them for what is to be thrown away
     try:
-        await _serve(gate, _listener(), settings.drain_timeout)
+        peer = pwd.getpwnam(options.peer).pw_uid
+        await _serve(gate, metrics, _listeners(), peer, settings.drain_timeout)
     finally:
         await runtimes.close()
 
@@ -96,10 +115,10 @@ async def _main(options: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="gatekeeper")
     parser.add_argument("--config", type=Path, default=Path("/etc/airlock/gateway"))
+    parser.add_argument("--releases", type=Path, default=Path("/etc/airlock/releases"))
     parser.add_argument("--runtimes", type=Path, default=Path("/run/airlock/runtime"))
-    parser.add_argument(
-        "--audit", type=Path, default=Path("/var/log/airlock/gatekeeper/audit.jsonl")
-    )
+    parser.add_argument("--audit", type=Path, default=Path("/run/airlock/audit/writer.sock"))
+    parser.add_argument("--peer", default="airlock-edge", help="user that may send requests")
     try:
         asyncio.run(_main(parser.parse_args()))
     except (AirlockError, OSError) as exc:

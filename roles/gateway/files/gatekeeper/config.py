@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The gatekeeper's files: settings and routes read at start, keys and slots followed."""
+"""The gatekeeper's files: settings read at start, keys and slots followed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from airlock import api_keys, canonical, request_policy
+from airlock import api_keys, canonical
 from airlock.errors import AirlockError
 from airlock.files import read_limited
 
@@ -30,17 +30,19 @@ class Settings:
     max_concurrent_per_key: int
     body_timeout: int
     idle_timeout: int
+    answer_timeout: int
     drain_timeout: int
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a service runs now, what it does (``chat`` or ``embedding``), and which of its slots
-    that is: current, one that stands in for it, or canary."""
+    """Where a service runs now, what it does (``chat`` or ``embedding``), which of its slots that
+    is (current, one that stands in for it, or canary), and what kind of server runs there."""
 
     release: str
     mode: str
     kind: str
+    backend: str
 
 
 class Followed(Generic[T]):
@@ -101,14 +103,6 @@ def follow_slots(directory: Path) -> Followed[dict[str, Slot]]:
     return Followed(slots, lambda data: _slots(data, str(slots)))
 
 
-def load_catalogue(path: Path) -> request_policy.Catalogue:
-    """Return the route catalogue. Raises AirlockError and OSError."""
-    where = str(path)
-    # Bounds may be floats, which canonical.loads would refuse.
-    document = canonical.parse(read_limited(where, _LIMIT), where=where)
-    return request_policy.Catalogue.from_document(document, where=where)
-
-
 def load_settings(path: Path) -> Settings:
     """Return the limits. Raises AirlockError and OSError."""
     where = str(path)
@@ -151,8 +145,14 @@ def _answering(entry: Any) -> Any:
 def _slot(entry: Any, kind: Any, where: str) -> Slot:
     known = isinstance(entry, dict) and kind in _KINDS
     release, mode = (entry.get(kind), entry.get("mode")) if known else ("", "")
-    if not isinstance(release, str) or not _RELEASE.fullmatch(release) or not isinstance(mode, str):
+    backend = entry.get("backend", "llama_cpp") if known else ""
+    if (
+        not isinstance(release, str)
+        or not _RELEASE.fullmatch(release)
+        or not isinstance(mode, str)
+        or not isinstance(backend, str)
+    ):
         raise AirlockError.refuse(
             "this is not a slot", expected=f"a release as {kind}, and a mode", where=where
         )
-    return Slot(release, mode, kind)
+    return Slot(release, mode, kind, backend)

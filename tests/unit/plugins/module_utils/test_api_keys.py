@@ -12,8 +12,24 @@ from hypothesis import strategies as st
 
 from ansible_collections.homelab.airlock.plugins.module_utils import api_keys
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
+from ansible_collections.homelab.airlock.plugins.module_utils.key_scopes import Hours, Scope
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=timezone.utc)
+
+
+FULL = Scope(
+    services=("chat", "embed"),
+    routes=("/v1/chat/completions",),
+    max_tokens=100,
+    requests_per_minute=10,
+    tokens_per_minute=1000,
+    concurrency=2,
+    hours=Hours(8 * 60, 18 * 60, "Europe/Zurich"),
+    networks=("10.0.0.0/8", "fd00::/8"),
+    certificate="ab" * 32,
+    on_behalf=True,
+    guardrail="Answer briefly.",
+)
 
 
 def make(key_id: str = "alice", days: int = 30) -> tuple[str, api_keys.KeyRecord]:
@@ -26,7 +42,7 @@ def test_a_key_holds_256_random_bits_and_its_record_only_their_digest() -> None:
     assert (prefix, key_id, len(secret)) == ("aik", "alice", 43)
     assert len(base64.urlsafe_b64decode(secret + "=")) == 32
     assert secret not in json.dumps(record.as_dict())
-    assert record.services == ("chat", "embed")
+    assert record.scope.services == ("chat", "embed")
     assert (record.not_before, record.not_after) == ("2026-11-21T12:00:00Z", "2026-12-21T12:00:00Z")
     assert make()[0] != text
 
@@ -105,7 +121,7 @@ def test_ids_that_could_be_read_otherwise_are_refused(key_id: str) -> None:
         make(key_id)
 
 
-@pytest.mark.parametrize("days", [0, -1, 3661])
+@pytest.mark.parametrize("days", [0, -1, 367])
 def test_every_key_expires(days: int) -> None:
     with pytest.raises(AirlockError, match="must expire"):
         make(days=days)
@@ -115,6 +131,14 @@ def test_the_key_file_round_trips() -> None:
     record = make()[1]
     data = json.dumps({"keys": [record.as_dict()]}).encode()
     assert api_keys.load(data, where="keys.json") == {"alice": record}
+    full = replace(
+        record,
+        scope=FULL,
+        retiring=api_keys.Retiring("1" * 64, "2026-11-22T00:00:00Z"),
+        revoked="2026-11-23T00:00:00Z",
+    )
+    data = json.dumps({"keys": [full.as_dict()]}).encode()
+    assert api_keys.load(data, where="keys.json") == {"alice": full}
 
 
 RECORD = make()[1].as_dict()
@@ -123,12 +147,17 @@ RECORD = make()[1].as_dict()
 @pytest.mark.parametrize(
     ("entries", "text"),
     [
-        ([{**RECORD, "extra": 1}], "not the record"),
-        ([{k: v for k, v in RECORD.items() if k != "not_after"}], "not the record"),
+        ([{**RECORD, "service": 1}], "expected 'services'"),
+        ([{k: v for k, v in RECORD.items() if k != "not_after"}], "'not_after' is missing"),
         ([{**RECORD, "sha256": "A" * 64}], "64 hex digits"),
         ([{**RECORD, "not_after": "2027-01-01"}], "not a time"),
-        ([{**RECORD, "not_after": None}], "wrong type"),
-        ([{**RECORD, "services": [1]}], "services are names"),
+        ([{**RECORD, "not_after": None}], "'not_after' is missing"),
+        ([{**RECORD, "not_after": "2027-1-1T00:00:00Z"}], "not a time"),
+        ([{**RECORD, "not_before": 1}], "not a time"),
+        ([{**RECORD, "retiring": {"sha256": "0" * 64}}], "'until' is missing"),
+        ([{**RECORD, "revoked": True}], "not a time"),
+        ([{**RECORD, "max_tokens": -1}], "does not fit"),
+        ([{**RECORD, "services": [1]}], "services: the value does not fit"),
         ([{**RECORD, "id": "A"}], "cannot be the id"),
         ([RECORD, RECORD], "appears twice"),
         ({"alice": RECORD}, "no list of keys"),

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 
 import pytest
@@ -61,6 +62,41 @@ def test_ambiguous_or_hostile_input_is_refused(data: bytes, reason: str) -> None
 def test_a_document_above_the_limit_is_refused() -> None:
     with pytest.raises(AirlockError, match="at most 4 bytes"):
         canonical.loads(b'"aaaa"', max_bytes=4)
+
+
+@pytest.mark.parametrize(
+    ("data", "values"),
+    [
+        (b"[1,2,3]", 3),
+        (b'{"a":{},"b":[]}', 6),
+        (b'["a,b,c,d:[{", "\\"", "\\\\", ",,,,\\\\\\","]', 4),
+        (b'"' + b"," * 1000 + b'"', 0),
+        (b'{"' + b"\\\\" * 100 + b'":[[[[]]]]}', 6),
+    ],
+)
+def test_values_are_counted_before_they_are_made(data: bytes, values: int) -> None:
+    canonical.parse(data, where="x", max_values=values)
+    with pytest.raises(AirlockError, match=f"at most {values - 1}"):
+        canonical.parse(data, where="x", max_values=values - 1)
+
+
+@pytest.mark.parametrize("data", [b'"' * 4_000_000, b'\\"' * 2_000_000, b'["' + b'",' * 2_000_000])
+def test_counting_values_takes_no_time(data: bytes) -> None:
+    began = time.process_time()
+    with pytest.raises(AirlockError):
+        canonical.parse(data, where="x", max_values=1000)
+    assert time.process_time() - began < 1
+
+
+@given(st.recursive(st.none() | st.text(), lambda c: st.lists(c) | st.dictionaries(st.text(), c)))
+def test_no_ordinary_document_has_more_values_than_are_in_it(value: object) -> None:
+    def count(item: object) -> int:
+        if isinstance(item, dict):
+            return 1 + 2 * len(item) + sum(map(count, item.values()))
+        return 1 + len(item) + sum(map(count, item)) if isinstance(item, list) else 0
+
+    data = json.dumps(value).encode()
+    assert canonical.parse(data, where="x", max_values=count(value)) == value
 
 
 @given(st.binary(max_size=200))

@@ -86,6 +86,8 @@ def test_listeners_have_a_process(tmp_path: Path) -> None:
     write(tmp_path, "/proc/9/cgroup", "0::/system.slice/ollama.service\n")
     (tmp_path / "proc/9/fd").mkdir()
     (tmp_path / "proc/9/fd/3").symlink_to("socket:[77]")
+    # No link, and so an error of readlink(2), as of one that was closed meanwhile.
+    (tmp_path / "proc/9/fd/4").touch()
     assert survey_listeners.listeners(str(tmp_path)) == [
         {
             "protocol": "tcp",

@@ -19,15 +19,16 @@ from ansible_collections.homelab.airlock.plugins.plugin_utils import signing
 from ansible_collections.homelab.airlock.plugins.plugin_utils.model_files import ModelFiles, catalog
 from ansible_collections.homelab.airlock.plugins.plugin_utils.progress import watching
 
-TODAY = datetime.date(2026, 11, 21)
-WANTED = """
+TODAY = datetime.datetime.now(datetime.timezone.utc).date()
+WAIVED = TODAY + datetime.timedelta(days=30)
+WANTED = f"""
 chat:
-  source: {type: https, url: https://a.example/m.gguf, sha256: %s}
+  source: {{type: https, url: https://a.example/m.gguf, sha256: {"a" * 64}}}
   revision: "1"
   licence: MIT
   why: a test
-  waivers: [{of: licence, reason: a test, until: 2026-11-21}]
-""" % ("a" * 64)
+  waivers: [{{of: licence, reason: a test, until: {WAIVED}}}]
+"""
 FILE: dict[str, Any] = {
     "path": "m.gguf",
     "size": 7,
@@ -133,7 +134,7 @@ def test_an_encrypted_key_needs_its_passphrase(kept: ModelFiles) -> None:
         ("Chat: {}", "the name does not fit"),
         ("\udcff", "this cannot be read"),
         ("chat: {until: 2026-02-30}", "this cannot be read"),
-        (WANTED.replace("2026-11-21", "2026-11-20"), "the waiver of the licence expired"),
+        (WANTED.replace(str(WAIVED), "2026-11-20"), "the waiver of the licence expired"),
     ],
 )
 def test_a_malformed_catalog_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:

@@ -7,6 +7,9 @@ import http.server
 import sys
 from pathlib import Path
 
+SAID = b'{"choices": [{"message": {"content": "the secret"}}]}'
+REFUSED = b'{"error": {"code": "no_key"}}'
+
 
 class Door(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
@@ -14,7 +17,7 @@ class Door(http.server.BaseHTTPRequestHandler):
         right = self.headers.get("Authorization") == "Bearer opens-it"
         self.send_response(404 if not known else 200 if right else 401)
         self.end_headers()
-        self.wfile.write(b"{}")
+        self.wfile.write(SAID if known and right else REFUSED)
 
 
 class House(http.server.HTTPServer):

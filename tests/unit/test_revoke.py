@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A revocation reaches every host that it can, and names the others: revoke.yml with its steps on the host left out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .conftest import Play
+
+ROOT = Path(__file__).resolve().parents[2]
+(REVOKE,) = yaml.safe_load((ROOT / "playbooks/revoke.yml").read_text())
+HERE = f"here ansible_connection=local ansible_python_interpreter={sys.executable}"
+GONE = 'gone ansible_host=127.0.0.1 ansible_port=1 ansible_ssh_common_args="-o ConnectTimeout=2"'
+
+
+def task(beginning: str) -> dict[str, Any]:
+    """Return the one task of revoke.yml whose name begins so."""
+    (found,) = [task for task in REVOKE["tasks"] if task["name"].startswith(beginning)]
+    return dict(found)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "arguments"),
+    [([GONE, HERE], ()), ([GONE, HERE], ("--limit", "here")), ([HERE], ())],
+    ids=["one is off", "one is left out", "all are there"],
+)
+def test_a_host_that_missed_it_keeps_no_other_from_refusing_and_is_named(
+    play: Play, hosts: list[str], arguments: tuple[str, ...]
+) -> None:
+    edge = [{"ansible.builtin.ping": {}}, {"ansible.builtin.debug": {"msg": "the edge reloads"}}]
+    content = {**REVOKE, "become": False, "tasks": [*edge, task("Say where")]}
+    done = play(
+        *arguments,
+        "--extra-vars=certificate=alice",
+        inventory="\n".join(["[airlock_inference]", *hosts, ""]),
+        **content,
+    )
+    said = " ".join(done.stdout.split())
+    assert "the edge reloads" in said, done.stdout + done.stderr
+    assert (done.returncode == 0) == (len(hosts) == 1)
+    assert ("alice is taken back, but gone did not get as far" in said) == (len(hosts) == 2)
+
+
+@pytest.mark.parametrize(("arguments", "failed"), [(("--check",), False), ((), True)])
+def test_a_prediction_asks_no_edge_that_still_takes_it(
+    play: Play, arguments: tuple[str, ...], *, failed: bool
+) -> None:
+    facts = {
+        "__gateway_visitors": {"valid": "", "witness": ""},
+        "__gateway_visitor": "",
+        "__gateway_client": "localhost",
+        "__gateway_address": "127.0.0.1",
+        "__gateway_reached_at": "127.0.0.1",
+        "__gateway_ca": "",
+        "gateway_port": 1,  # nobody answers there, so whoever asks fails
+        "__revoke_began": 0,
+    }
+    done = play(
+        *arguments,
+        "--extra-vars=certificate=alice",
+        vars={**REVOKE["vars"], **facts},
+        tasks=[task("Show"), task("Say how long")],
+    )
+    assert (done.returncode != 0) == failed, done.stdout + done.stderr
+    assert ("answer a good certificate and to refuse" in " ".join(done.stdout.split())) == failed
