@@ -66,6 +66,7 @@ def findings(seen: dict[str, Any]) -> list[Finding]:
     """Say what a survey means, the most important first."""
     found = [
         *_of_answers(seen["answers"] or []),
+        *_of_unasked(seen["listeners"] or []),
         *_of_containers(seen["containers"] or []),
         *_of_firewall(seen["firewall"] or {}, seen["listeners"] or []),
         *_of_jobs(seen["jobs"] or []),
@@ -119,6 +120,14 @@ def _of_answers(answers: list[dict[str, Any]]) -> list[Finding]:
                 Finding(key, "info", "GW", f"{who} answers on {at} ({process}) and asks for a key.")
             )
     return found
+
+
+def _of_unasked(listeners: list[dict[str, Any]]) -> list[Finding]:
+    count = len(survey_listeners.worth_asking(listeners))
+    if count <= survey_listeners.MAX_PROBED:
+        return []
+    sentence = f"Only {survey_listeners.MAX_PROBED} of {count} TCP listeners were asked who they are."
+    return [Finding("listeners:unasked", "medium", "GW", sentence)]
 
 
 def _of_containers(containers: list[dict[str, Any]]) -> list[Finding]:

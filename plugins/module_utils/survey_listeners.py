@@ -18,7 +18,7 @@ from typing import Any
 PATHS = ("/v1/models", "/api/tags", "/api/version", "/health")
 """What is asked, in this order; all are read-only questions of the usual servers."""
 
-MAX_PROBED = 64
+MAX_PROBED = 256
 """Listeners that are asked at most."""
 
 _TCP_LISTEN = "0A"
@@ -108,14 +108,19 @@ def ask(found: Iterable[Mapping[str, Any]], fetch: Fetch) -> list[dict[str, Any]
     Each has ``address``, ``port``, ``reach``, ``process``, ``unit``, ``tls``, ``product``, ``access`` (open:
     it told its models without a key; key: it asks for one; other) and ``models`` (names).
     """
-    targets = [
-        listener
-        for listener in found
-        if listener["protocol"] == "tcp" and listener["port"] not in _NEVER_ASKED
-    ][:MAX_PROBED]
+    targets = worth_asking(found)[:MAX_PROBED]
     with ThreadPoolExecutor(max_workers=8) as pool:
         answers = list(pool.map(lambda listener: _ask_one(listener, fetch), targets))
     return [answer for answer in answers if answer is not None]
+
+
+def worth_asking(found: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the TCP listeners that may be asked who they are; `ask` asks the first MAX_PROBED of them."""
+    return [
+        listener
+        for listener in found
+        if listener["protocol"] == "tcp" and listener["port"] not in _NEVER_ASKED
+    ]
 
 
 def _ask_one(listener: Mapping[str, Any], fetch: Fetch) -> dict[str, Any] | None:

@@ -59,7 +59,7 @@ def fetch(address: str, port: int, path: str, timeout: float) -> Answer | None:
     if plain is not None and not (plain.status == 400 and "HTTPS" in plain.body.upper()):
         return plain
     # Nothing is trusted and nothing is sent: only what the port says about itself is wanted.
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     secure = http.client.HTTPSConnection(address, port, timeout=timeout, context=context)
@@ -72,7 +72,7 @@ def _request(connection: http.client.HTTPConnection, path: str, *, tls: bool) ->
         reply = connection.getresponse()
         body = reply.read(_MAX_BODY).decode("utf-8", "replace")
         return Answer(reply.status, reply.getheader("Server", ""), body, tls)
-    except (OSError, http.client.HTTPException):
+    except (OSError, ValueError, http.client.HTTPException):
         return None
     finally:
         connection.close()

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from ansible_collections.homelab.airlock.plugins.module_utils import (
     survey_network,
 )
 from ansible_collections.homelab.airlock.plugins.module_utils.survey_listeners import Answer
+from ansible_collections.homelab.airlock.plugins.modules import host_survey
 
 
 def nothing(_command: list[str]) -> tuple[int, str]:
@@ -346,6 +349,18 @@ def test_one_odd_file_does_not_hide_the_rest(tmp_path: Path) -> None:
     assert seen["jobs"] == []
 
 
+def test_who_is_not_asked_is_not_passed_over_in_silence(tmp_path: Path) -> None:
+    seen = survey.survey(nothing, silence, str(tmp_path))
+    listener = {"protocol": "tcp", "address": "127.0.0.1", "port": 8000, "reach": "itself"}
+    for count, expected in (
+        (survey_listeners.MAX_PROBED, []),
+        (survey_listeners.MAX_PROBED + 1, ["Only 256 of 257 TCP listeners were asked who they are."]),
+    ):
+        seen["listeners"] = [listener] * count
+        found = [item for item in survey.findings(seen) if item.key == "listeners:unasked"]
+        assert [item.sentence for item in found] == expected
+
+
 def test_the_worst_comes_first(tmp_path: Path) -> None:
     write(tmp_path, "/etc/cron.d/ask", "* * * * * root ollama run x\n")
     seen: dict[str, Any] = survey.survey(nothing, silence, str(tmp_path))
@@ -367,3 +382,21 @@ def test_the_worst_comes_first(tmp_path: Path) -> None:
     assert report["findings"][0]["sentence"] == (
         "Ollama answers without a key on [::]:11434 (ollama), reachable from other machines; it offers m."
     )
+
+
+def test_a_listener_that_lies_about_its_answer_has_none() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as liar:
+
+        def lie() -> None:
+            for _connection in range(2):
+                connection, _address = liar.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(
+                        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n"
+                    )
+
+        thread = threading.Thread(target=lie)
+        thread.start()
+        assert host_survey.fetch("127.0.0.1", liar.getsockname()[1], "/", 5) is None
+        thread.join()
