@@ -126,7 +126,9 @@ def _of_unasked(listeners: list[dict[str, Any]]) -> list[Finding]:
     count = len(survey_listeners.worth_asking(listeners))
     if count <= survey_listeners.MAX_PROBED:
         return []
-    sentence = f"Only {survey_listeners.MAX_PROBED} of {count} TCP listeners were asked who they are."
+    sentence = (
+        f"Only {survey_listeners.MAX_PROBED} of {count} TCP listeners were asked who they are."
+    )
     return [Finding("listeners:unasked", "medium", "GW", sentence)]
 
 

@@ -45,6 +45,19 @@ hypothesis.settings.register_profile("airlock", deadline=None, derandomize="CI" 
 hypothesis.settings.load_profile("airlock")
 
 
+_OURS = os.getpid()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Where each test has a process of its own, as in ansible-test, tear everything down: no other test will.
+
+    Servers of a module's fixtures would be left behind, one set for each of its tests.
+    """
+    if os.getpid() != _OURS:
+        item.session._setupstate.teardown_exact(None)
+
+
 def _program(name: str) -> Path:
     """Return a program of the virtual environment that these tests run in, or that of ansible-test was made from."""
     found = shutil.which(name, path=os.pathsep.join([str(Path(sys.executable).parent), os.defpath]))

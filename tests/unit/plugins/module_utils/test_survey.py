@@ -354,7 +354,10 @@ def test_who_is_not_asked_is_not_passed_over_in_silence(tmp_path: Path) -> None:
     listener = {"protocol": "tcp", "address": "127.0.0.1", "port": 8000, "reach": "itself"}
     for count, expected in (
         (survey_listeners.MAX_PROBED, []),
-        (survey_listeners.MAX_PROBED + 1, ["Only 256 of 257 TCP listeners were asked who they are."]),
+        (
+            survey_listeners.MAX_PROBED + 1,
+            ["Only 256 of 257 TCP listeners were asked who they are."],
+        ),
     ):
         seen["listeners"] = [listener] * count
         found = [item for item in survey.findings(seen) if item.key == "listeners:unasked"]
