@@ -52,6 +52,11 @@ class TextField:
     _holder: Any
     _name: Any
 
+    @property
+    def member(self) -> str:
+        """The member of the document that it is."""
+        return str(self._name)
+
     def get(self) -> str:
         """Return the text."""
         text: str = self._holder[self._name]
@@ -235,7 +240,7 @@ def _choices(document: Document, streamed: bool) -> Iterator[TextField]:
                 part = str(_index(call))
                 yield from _field(call, "id", index, NAME, True, part)
                 for function in _objects([call.get("function")]):
-                    yield from _field(function, "name", index, NAME, not streamed, part)
+                    yield from _field(function, "name", index, NAME, True, part)
                     yield from _field(function, "arguments", index, ARGUMENTS, not streamed, part)
 
 

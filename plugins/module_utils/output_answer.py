@@ -25,6 +25,7 @@ Channel = tuple[int, str, str]
 _MAX_OPEN = 64
 # Events of a stream that are kept to say like them what was held back, in bytes; and one as it came.
 _MAX_SAMPLES, _MAX_SAMPLE = 64 * 1024, 4096
+_MAX_NAMES = 1024  # of tools, and ids of calls of them, in a stream
 _WINDOW = 16 * 1024  # characters that are searched without a turn for other threads
 
 
@@ -56,6 +57,7 @@ class AnswerFilter:
         self._samples: dict[Channel, tuple[Document, int]] = {}
         self._sampled = 0
         self._tokens: dict[tuple[int, str], TextFilter] = {}
+        self._names: dict[tuple[Channel, str], str] = {}
         # Events of our own shift the numbers of those that follow.
         self._inserted = 0
         self._number = -1
@@ -87,6 +89,7 @@ class AnswerFilter:
         for field in dialects.texts(self._dialect, document, streamed=True):
             if field.whole:
                 self._begins_nothing(document, field)
+                self._comes_once(field)
                 self._whole(field)
             else:
                 pieces.append(field)
@@ -172,6 +175,25 @@ class AnswerFilter:
             dialects.CONTENT, dialects.REASONING,
         ):  # fmt: skip
             raise AirlockError("the backend opened a block with text.")
+
+    def _comes_once(self, field: TextField) -> None:
+        """Refuse the rest of a call's name or id, and drop what repeats it.
+
+        Backends send both whole. Of pieces clients would put together what nobody has looked at; and a piece
+        cannot be held back, because clients call the tool that the first event of a call names.
+        """
+        if self._dialect not in dialects.CHOICES or field.kind != dialects.NAME:
+            return
+        key, text = (_channel(field), field.member), field.get()
+        known = self._names.get(key, "")
+        if known and text not in ("", known):
+            raise AirlockError("the backend sent the name of a tool call in pieces.")
+        if known:
+            field.set("")
+        elif text:
+            if len(self._names) >= _MAX_NAMES:
+                raise AirlockError("the backend calls too many tools.")
+            self._names[key] = text
 
     def _logprobs(self, document: Document) -> list[tuple[int, Document]]:
         return list(dialects.logprobs(self._dialect, document))

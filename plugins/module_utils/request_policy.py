@@ -149,14 +149,14 @@ def model_of(body: Mapping[str, Any]) -> str:
 
 def check_body(body: dict[str, Any], route: Route) -> dict[str, Any]:
     """Check a parsed body field by field; return what may be sent on. Raises Refusal (400)."""
+    # At the top level null means "not given" of every field that there is: clients write all that they know.
+    known = route.rule["fields"]
+    body = {name: value for name, value in body.items() if value is not None or name not in known}
     try:
         request_fields.check_value(body, route.rule)
     except request_fields.FieldError as exc:
         raise Refusal(400, "bad_field", _sentence(exc), exc.path) from exc
-    # At the top level null means "not given": it must not stand in the way of a default.
-    body = {
-        name: value for name, value in body.items() if value is not None and name not in route.drop
-    }
+    body = {name: value for name, value in body.items() if name not in route.drop}
     for name, target in route.rename.items():
         if name in body:
             if target in body:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import signal
 import threading
 import time
 from datetime import datetime, timezone
@@ -470,6 +471,41 @@ def test_what_outlives_the_drain_is_broken_off_and_written_down(cold_house: Hous
     [entry] = cold_house.entries()
     assert (entry["status"], entry["reason"]) == (200, "gateway_stopped")
     assert entry["response_bytes"] > 0
+
+
+def test_a_connection_that_is_kept_ends_with_what_is_answered_during_the_drain(
+    cold_house: House,
+) -> None:
+    house = cold_house
+    house.start()
+    end = threading.Event()
+
+    def behave(handler: BaseHTTPRequestHandler) -> None:
+        begin_stream(handler)
+        send_chunk(handler, EVENT)
+        end.wait(20)
+        send_chunk(handler, b"")
+
+    house.runtime.behave = behave
+    kept = house.connect()
+    said: list[str | None] = []
+
+    def is_closed() -> bool:
+        if "close" not in said:
+            kept.request("GET", "/health")
+            with kept.getresponse() as answer:
+                assert (answer.status, json.loads(answer.read())) == (200, {"status": "ok"})
+                said.append(answer.headers.get("Connection"))
+        return "close" in said
+
+    response = house.stream()
+    assert response.readline()
+    assert not is_closed()
+    assert house.process is not None
+    house.process.send_signal(signal.SIGTERM)
+    assert eventually(is_closed)
+    end.set()
+    assert house.process.wait(10) == 0
 
 
 def test_an_upload_that_breaks_off_is_the_clients_doing(house: House) -> None:

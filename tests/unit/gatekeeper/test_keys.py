@@ -391,7 +391,8 @@ def test_a_revoked_key_is_refused_within_a_second(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["revoked", "removed", "expired", "rotated", "narrowed", "broken"]
+    "change",
+    ["revoked", "removed", "expired", "rotated", "narrowed", "service", "route", "broken"],
 )
 def test_an_open_stream_ends_with_its_key(house: House, change: str) -> None:
     response, end = hold_stream(house, house.key)
@@ -407,6 +408,10 @@ def test_an_open_stream_ends_with_its_key(house: House, change: str) -> None:
         put(house, rotated(record, 0)[1])
     elif change == "narrowed":
         put(house, replace(record, scope=replace(record.scope, networks=("10.9.0.0/16",))))
+    elif change == "service":
+        put(house, replace(record, scope=replace(record.scope, services=("embed",))))
+    elif change == "route":
+        put(house, replace(record, scope=replace(record.scope, routes=("/v1/models",))))
     else:
         house.place("keys.json", "{")
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
@@ -419,6 +424,8 @@ def test_an_open_stream_ends_with_its_key(house: House, change: str) -> None:
         "revoked": "revoked_key",
         "removed": "unknown_key",
         "narrowed": "network_not_allowed",
+        "service": "model_not_allowed",
+        "route": "route_not_allowed",
         "broken": "not_configured",
     }
     entry = house.entries()[0]

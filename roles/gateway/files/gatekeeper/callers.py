@@ -6,7 +6,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from aiohttp import web
@@ -67,9 +67,14 @@ class Callers:
         entry.subject = _subject(request) if scope.on_behalf else None
         return Caller(scope, shown, entry.client, certificates, entry.subject)
 
-    def recheck(self, caller: Caller) -> None:
-        """Refuse a caller who would not be let in any more. Raises Refusal (401, 403)."""
-        self._judge(caller.shown, caller.address, caller.certificates)
+    def recheck(self, caller: Caller, path: str, service: str | None) -> None:
+        """Refuse a caller who would not be let in any more, to this route and service. Raises Refusal (401, 403)."""
+        scope = self._judge(caller.shown, caller.address, caller.certificates)
+        replace(caller, scope=scope).require_route(path)
+        if service is not None and service not in scope.services:
+            raise Refusal(
+                403, "model_not_allowed", "This API key does not open the model any more."
+            )
 
     def _judge(
         self,

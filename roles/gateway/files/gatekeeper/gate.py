@@ -70,6 +70,7 @@ class Gate:
         self._flights = Flights()
         self._aside = Aside()
         self._salt = secrets.token_bytes(32)
+        self._leaving = False
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; every path out of here has its record, or the request is refused."""
@@ -78,7 +79,9 @@ class Gate:
         self._in_flight.add(task)
         try:
             await self._trail.ready()
-            return await self._finish(request, entry, await self._answer(request, entry))
+            response = await self._finish(request, entry, await self._answer(request, entry))
+            self._parted(response)
+            return response
         except AuditError as exc:
             self._trail.miss()
             response = answers.unaudited(exc, entry)
@@ -136,10 +139,16 @@ class Gate:
 
     async def drain(self, seconds: float) -> None:
         """Wait until no request is in flight; those that are after ``seconds`` are broken off."""
+        self._leaving = True
         await self._idle(seconds)
         for task in self._in_flight:
             task.cancel()
         await self._idle(_STOP_SECONDS)
+
+    def _parted(self, response: web.StreamResponse) -> None:
+        """Have a connection end with its answer once the gatekeeper leaves: what follows is for its successor."""
+        if self._leaving:
+            response.force_close()
 
     async def _idle(self, seconds: float) -> None:
         deadline = asyncio.get_running_loop().time() + seconds
@@ -167,7 +176,9 @@ class Gate:
             return answers.document(200, answers.models(dialect, names), entry)
         with (
             self._limits.turn(caller),
-            self._flights.watched(request, lambda: self._callers.recheck(caller)),
+            self._flights.watched(
+                request, lambda: self._callers.recheck(caller, served.path, entry.service)
+            ),
         ):
             return await self._infer(request, entry, served, slots, caller)
 
@@ -276,6 +287,7 @@ class Gate:
     ) -> web.StreamResponse:
         entry.status = 200
         response = web.StreamResponse(headers=answers.headers(entry, answer.content_type))
+        self._parted(response)
         events, digest, came = EventCleaner(cleaner), hashlib.sha256(), 0
 
         async def send(data: bytes) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -254,3 +255,48 @@ def test_the_tokens_of_what_is_masked_go_with_it() -> None:
         for token in (choice.get("logprobs") or {}).get("content", [])
     ]
     assert left == ["I am certain ", "it is "]
+
+
+def calls(*deltas: dict[str, Any]) -> bytes:
+    """Return a stream of chat in which a tool is called."""
+    said = [{"tool_calls": [{"index": 0, **delta}]} for delta in deltas]
+    events = [
+        {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+        for delta in said
+    ]  # fmt: skip
+    end = {"index": 0, "delta": {}, "finish_reason": "tool_calls"}
+    events.append({"object": "chat.completion.chunk", "choices": [end]})
+    return b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in events)
+
+
+def called(data: bytes) -> list[tuple[str, str]]:
+    """Return the id and the name that each event says which says one."""
+    out, _found = filtered(dialects.CHAT, [data])
+    found = []
+    for event in streams_of.events(dialects.CHAT, out):
+        for call in event["choices"][0]["delta"].get("tool_calls", ()):
+            said = call.get("id", ""), call.get("function", {}).get("name", "")
+            found += [said] if any(said) else []
+    return found
+
+
+@pytest.mark.parametrize("last", "abcdefghijklmnopqrstuvwxyzABCXYZ019_-")
+def test_the_first_event_of_a_call_has_all_of_its_name(last: str) -> None:
+    first = {
+        "id": "call_1",
+        "type": "function",
+        "function": {"name": f"look_{last}", "arguments": ""},
+    }
+    more = [{"function": {"arguments": piece}} for piece in ('{"a":', "1}")]
+    assert called(calls(first, *more)) == [("call_1", f"look_{last}")]
+    assert called(calls(first, first, *more)) == [("call_1", f"look_{last}")]
+
+
+@pytest.mark.parametrize("field", ["id", "name"])
+def test_a_name_in_pieces_ends_the_stream(field: str) -> None:
+    pieces = ("AKIA", "IOSFODNN7EXAMPLE")
+    deltas = [{"id": one} if field == "id" else {"function": {"name": one}} for one in pieces]
+    with pytest.raises(AirlockError, match="in pieces"):
+        called(calls(*deltas))
+    whole = {"id": "".join(pieces)} if field == "id" else {"function": {"name": "".join(pieces)}}
+    assert "AKIA" not in str(called(calls(whole)))

@@ -283,6 +283,24 @@ def test_no_limit_means_the_default_limit(value: str | None) -> None:
     assert read(body)["max_tokens"] == 4096
 
 
+def test_null_at_the_top_is_not_given_whatever_the_field() -> None:
+    nothing = dict.fromkeys(
+        ("tools", "tool_choice", "max_completion_tokens", "response_format", "parallel_tool_calls")
+    )
+    assert read({**VALID, **nothing}) == read(VALID)
+    assert refused({**VALID, "grammar": None}).param == "grammar"
+    assert refused({**VALID, "messages": None}).param == "messages"
+
+
+def test_an_answer_that_a_client_sends_back_as_it_came_passes() -> None:
+    said = {"role": "assistant", "content": "Hello.", "refusal": None, "annotations": []}
+    said.update(audio=None, function_call=None, tool_calls=None)
+    assert read({**VALID, "messages": [USER, said]})["messages"][1] == said
+    for hidden in ({"annotations": [{}]}, {"audio": {"id": "x"}}, {"function_call": {"name": "f"}}):
+        where = str(refused({**VALID, "messages": [USER, {**said, **hidden}]}).param)
+        assert where.startswith(f"messages[1].{next(iter(hidden))}")
+
+
 def test_the_newer_name_of_a_field_becomes_the_older_one() -> None:
     sent = read({**VALID, "max_completion_tokens": 5})
     assert sent["max_tokens"] == 5
