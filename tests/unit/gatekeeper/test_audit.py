@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import http.client
@@ -13,10 +14,11 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -329,6 +331,118 @@ def test_keys_of_written_records_are_forgotten(house: House) -> None:
     os.close(descriptor)
     assert held.seq == house.records()[-1]["seq"] + 1
     assert FIRST_KEY not in house.key_file.read_bytes()
+
+
+# -- what is owed ------------------------------------------------------------------------------
+
+
+class Writer:
+    """Stands for the way to the writer: answers when it is told to."""
+
+    open, policy = True, b"d"
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self._answers: list[asyncio.Future[None]] = []
+
+    def send(self, data: bytes) -> asyncio.Future[None]:
+        size, _content = struct.unpack_from(">II", data)
+        self.sent.append(json.loads(data[8 : 8 + size]))
+        self._answers.append(asyncio.get_running_loop().create_future())
+        return self._answers[-1]
+
+    async def answer_until(self, task: asyncio.Future[None]) -> None:
+        while not task.done():
+            for answer in self._answers:
+                if not answer.done():
+                    answer.set_result(None)
+            await asyncio.sleep(0)
+        task.result()
+
+    def done(self) -> list[str]:
+        return [record["id"] for record in self.sent if record["kind"] == "done"]
+
+    def missed(self) -> list[int]:
+        return [record["requests"] for record in self.sent if record["kind"] == "missed"]
+
+
+Owing = Callable[[], Coroutine[Any, Any, tuple[Any, Writer]]]
+
+
+@pytest.fixture
+def owing(gatekeeper: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> Owing:
+    """Return what makes a trail that owes as many records as it may, 3, to a writer that has come back."""
+    audit, writer = gatekeeper("audit"), Writer()
+
+    async def connected(_path: Path) -> Writer:
+        return writer
+
+    async def make() -> tuple[Any, Writer]:
+        monkeypatch.setattr(audit, "_MAX_OWED", 3)
+        trail = audit.Trail(Path("/nowhere"))
+        for number in range(3):
+            await trail.owe(audit.Entry(f"owed {number}", "GET"))
+        monkeypatch.setattr(audit, "_connected", connected)
+        return trail, writer
+
+    return make
+
+
+OWED = ["owed 0", "owed 1", "owed 2"]
+
+
+def test_what_is_too_much_to_be_owed_is_missed(
+    owing: Owing,
+    gatekeeper: Callable[[str], ModuleType],
+) -> None:
+    async def run() -> None:
+        trail, writer = await owing()
+        for _again in range(2):
+            await trail.owe(gatekeeper("audit").Entry("one more", "GET"))
+        assert trail.owed == 3
+        await writer.answer_until(asyncio.ensure_future(trail.ready()))
+        assert (writer.done(), writer.missed()) == (OWED, [2])
+        assert trail.up
+
+    asyncio.run(run())
+
+
+def test_what_is_owed_while_another_is_sent_takes_nobodys_place(
+    owing: Owing,
+    gatekeeper: Callable[[str], ModuleType],
+) -> None:
+    async def run() -> None:
+        trail, writer = await owing()
+        ready = asyncio.ensure_future(trail.ready())
+        while not writer.sent:
+            await asyncio.sleep(0)
+        gone = asyncio.ensure_future(trail.finish(gatekeeper("audit").Entry("gone", "GET")))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await writer.answer_until(ready)
+        assert [name for name in writer.done() if name != "gone"] == OWED
+        assert writer.missed() == [1]
+
+    asyncio.run(run())
+
+
+def test_what_is_missed_while_that_is_being_said_is_said_next(
+    owing: Owing,
+) -> None:
+    async def run() -> None:
+        trail, writer = await owing()
+        await writer.answer_until(asyncio.ensure_future(trail.ready()))
+        trail.miss()
+        ready = asyncio.ensure_future(trail.ready())
+        while not writer.missed():
+            await asyncio.sleep(0)
+        trail.miss()
+        trail.miss()
+        await writer.answer_until(ready)
+        await writer.answer_until(asyncio.ensure_future(trail.ready()))
+        assert writer.missed() == [1, 2]
+
+    asyncio.run(run())
 
 
 # -- what does not fit -------------------------------------------------------------------------

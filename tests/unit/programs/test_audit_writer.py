@@ -5,17 +5,25 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ansible_collections.homelab.airlock.plugins.module_utils import audit_chain, audit_key
 
+from .conftest import ROOT
+
 Load = Callable[[str], ModuleType]
+
+
+@pytest.fixture(autouse=True)
+def _its_own_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "roles/audit/files/audit"))
 
 
 def refused(client: str | None, reason: str = "no_key", status: int = 401) -> dict[str, Any]:
@@ -130,6 +138,74 @@ def test_texts_that_were_made_for_another_policy_are_not_kept(load: Load, tmp_pa
     [file] = tmp_path.iterdir()
     kept = [json.loads(line)["id"] for line in file.read_text().splitlines()]
     assert kept == ["full full", "redacted redacted"]
+
+
+def text_of(size: int) -> dict[str, Any]:
+    return {"id": "x", "policy": "full", "prompt": "x" * size, "response": ""}
+
+
+def test_texts_leave_twice_the_room_that_the_trail_leaves_and_say_so_once(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reserve = 10_000
+    disk = SimpleNamespace(f_blocks=20 * reserve, f_frsize=1, f_bavail=0)
+    for name in ("statvfs", "fstatvfs"):
+        monkeypatch.setattr(os, name, lambda _where: disk)
+    content = load("roles/audit/files/audit/content.py").Content(tmp_path, "full")
+
+    def kept(free: int, size: int = 1000) -> bool:
+        disk.f_bavail = free
+        before = [file.stat().st_size for file in tmp_path.iterdir()]
+        content.keep(text_of(size))
+        return [file.stat().st_size for file in tmp_path.iterdir()] != before
+
+    assert not kept(2 * reserve)
+    assert [*tmp_path.iterdir()] == []
+    assert not kept(reserve // 2)
+    assert kept(2 * reserve + 1500)
+    assert not kept(2 * reserve + 1500, 2000)
+    assert capsys.readouterr().err.count("texts are not kept") == 1
+    assert kept(3 * reserve)
+    assert not kept(2 * reserve)
+    assert capsys.readouterr().err.count("texts are not kept") == 1
+
+
+def test_where_texts_have_no_room_the_trail_has(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SimpleNamespace(f_blocks=200_000, f_frsize=1, f_bavail=15_000)
+    for name in ("statvfs", "fstatvfs"):
+        monkeypatch.setattr(os, name, lambda _where: disk)
+    audit_key.begin(str(tmp_path / "key"), audit_key.Held("00" * 8, 1, bytes(32)))
+    for name in ("trail", "content"):
+        (tmp_path / name).mkdir()
+    trail = load("roles/audit/files/audit/trail.py").Trail(
+        tmp_path / "trail", tmp_path / "key", segment_bytes=2**20, keep_days=1, keep_bytes=2**40
+    )
+    load("roles/audit/files/audit/content.py").Content(tmp_path / "content", "full").keep(
+        text_of(10)
+    )
+    trail.append([{"kind": "done", "id": "x"}])
+    trail.close()
+    assert [*(tmp_path / "content").iterdir()] == []
+    assert len((tmp_path / "trail/audit.jsonl").read_bytes().splitlines()) == 2
+
+
+def test_a_text_that_fits_only_in_part_leaves_nothing(load: Load, tmp_path: Path) -> None:
+    content = load("roles/audit/files/audit/content.py").Content(tmp_path, "full")
+    content.keep(text_of(10))
+    [file] = tmp_path.iterdir()
+    before = file.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    try:
+        with pytest.raises(OSError, match="full"):
+            content.keep(text_of(2**20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert file.read_bytes() == before
+    content.keep(text_of(10))
+    assert len([json.loads(line) for line in file.read_text().splitlines()]) == 2
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import room
 from airlock import audit_chain, audit_key, audit_segments
 from airlock.audit_chain import Chain
 from airlock.errors import AirlockError
 from airlock.files import fsync_directory, read_limited
 
-# What is left to the rest of the host: the smaller of the two.
-_RESERVE_BYTES = 1024**3
-_RESERVE_SHARE = 20
 _LOOK_SECONDS = 0.2
 _DAY = 86_400
 
@@ -138,18 +136,11 @@ class Trail:
 
     def _write(self, lines: bytes) -> None:
         if time.monotonic() - self._looked > _LOOK_SECONDS:
-            room = os.fstatvfs(self._descriptor)
-            reserve = min(_RESERVE_BYTES, room.f_blocks * room.f_frsize // _RESERVE_SHARE)
-            if room.f_bavail * room.f_frsize < reserve:
+            free, reserve = room.left(self._descriptor)
+            if free < reserve:
                 raise Unwritable(f"{self._live}: the disk is full")
             self._looked = time.monotonic()
-        end = os.lseek(self._descriptor, 0, os.SEEK_END)
-        try:
-            if os.write(self._descriptor, lines) != len(lines):
-                raise Unwritable(f"{self._live}: the disk is full")
-        except BaseException:
-            os.ftruncate(self._descriptor, end)
-            raise
+        room.append(self._descriptor, lines)
 
     def _rotate(self) -> None:
         """Make the growing segment a complete one."""

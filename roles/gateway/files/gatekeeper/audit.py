@@ -115,7 +115,7 @@ class Trail:
     def __init__(self, path: Path):
         self._path = path
         self._writer = _Writer()
-        self._owed: deque[Entry] = deque(maxlen=_MAX_OWED)
+        self._owed: deque[Entry] = deque()
         self._missed = 0
         self._opening = asyncio.Lock()
 
@@ -140,8 +140,9 @@ class Trail:
                 await self._done(self._owed[0])
                 self._owed.popleft()
             if self._missed:
-                await self._writer.send(_frame({"kind": "missed", "requests": self._missed}))
-                self._missed = 0
+                missed = self._missed
+                await self._writer.send(_frame({"kind": "missed", "requests": missed}))
+                self._missed -= missed  # others may have been turned away meanwhile
 
     async def let_through(self, entry: Entry) -> None:
         """Record that a request goes on to a runtime. Raises AuditError: it must not."""
@@ -153,7 +154,12 @@ class Trail:
         try:
             await self._done(entry)
         except (AuditError, asyncio.CancelledError):
-            self._owed.append(entry)
+            # The oldest stay: the first may be on its way, and those that a runtime saw came before
+            # nothing was let through any more.
+            if len(self._owed) < _MAX_OWED:
+                self._owed.append(entry)
+            else:
+                self.miss()
             raise
 
     async def owe(self, entry: Entry) -> None:
@@ -162,7 +168,7 @@ class Trail:
             await self.finish(entry)
 
     def miss(self) -> None:
-        """Count a request that was turned away because nothing can be written."""
+        """Count a request that will have no record because nothing can be written."""
         self._missed += 1
 
     async def _done(self, entry: Entry) -> None:

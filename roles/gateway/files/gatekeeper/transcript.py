@@ -20,6 +20,9 @@ from airlock.output_rules import Rules
 _MAX_CHARACTERS = 1024 * 1024  # of an answer
 _MAX_TEXTS = 256  # of an answer
 _WINDOW = 16 * 1024
+# Of a text that looks like JSON: what a request may have (request_policy.py), and for the same reason.
+MAX_VALUES = 2**15
+_TURN = 256  # values after which others are served
 
 
 class Transcript:
@@ -33,6 +36,7 @@ class Transcript:
         self._pieces: dict[tuple[int, str, str], list[str]] = {}
         self._whole: dict[str, None] = {}
         self._room = _MAX_CHARACTERS
+        self._rebuilt = 0
 
     def add(self, document: Document, *, streamed: bool) -> None:
         """Take the texts of an answer, or of an event of it."""
@@ -65,6 +69,9 @@ class Transcript:
         }
 
     async def _masked(self, value: Any, *, unfold: bool = True) -> Any:
+        self._rebuilt += 1
+        if self._rebuilt % _TURN == 0:  # many values are no text, which would do so itself
+            await asyncio.sleep(0)
         if isinstance(value, dict):
             return {
                 await self._text(name): await self._masked(one, unfold=unfold)
@@ -95,6 +102,6 @@ def _nested(text: str) -> Any:
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
-        return canonical.parse(text.encode(), where="a text")
+        return canonical.parse(text.encode(), where="a text", max_values=MAX_VALUES)
     except (AirlockError, ValueError):
         return None
