@@ -21,7 +21,7 @@ from .errors import AirlockError
 MAX_BODY_BYTES = 1024 * 1024
 MAX_DEPTH = 32
 # A value takes about a hundred bytes for as long as its request is served, and many are at a time.
-_MAX_VALUES = 2**15
+MAX_VALUES = 2**15
 
 
 class Refusal(AirlockError):
@@ -126,7 +126,7 @@ def parse_body(data: bytes) -> dict[str, Any]:
             where="the body",
             max_bytes=MAX_BODY_BYTES,
             max_depth=MAX_DEPTH,
-            max_values=_MAX_VALUES,
+            max_values=MAX_VALUES,
             parse_float=_finite,
         )
     except AirlockError as exc:

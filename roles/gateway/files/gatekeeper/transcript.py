@@ -16,12 +16,11 @@ from airlock.dialects import Document
 from airlock.errors import AirlockError
 from airlock.output_filter import TextFilter
 from airlock.output_rules import Rules
+from airlock.request_policy import MAX_VALUES
 
 _MAX_CHARACTERS = 1024 * 1024  # of an answer
 _MAX_TEXTS = 256  # of an answer
 _WINDOW = 16 * 1024
-# Of a text that looks like JSON: what a request may have (request_policy.py), and for the same reason.
-MAX_VALUES = 2**15
 _TURN = 256  # values after which others are served
 
 
