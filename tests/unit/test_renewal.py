@@ -401,6 +401,23 @@ def test_a_renewal_that_stops_leaves_a_pair_that_fits(
     assert sorted(path.name for path in host.iterdir()) == ["edge.pem", "edge.pem.key"]
 
 
+@pytest.mark.parametrize("text", ["", "-----BEGIN PRIVATE KEY-----\n"], ids=["empty", "damaged"])
+def test_a_key_that_cannot_be_read_is_replaced_with_its_certificate(
+    play: Play, renewal: Renewal, tmp_path: Path, text: str
+) -> None:
+    """The first certificate is not placed beside a key, or every later run would fail there."""
+    host = tmp_path / "etc"
+    done = play(tasks=renewal(first=True))
+    assert "Place the first certificate] " in done.stdout
+    assert "skipping" not in done.stdout
+    (host / "edge.pem.key").chmod(0o600)
+    (host / "edge.pem.key").write_text(text)
+    done = play(tasks=[*renewal(first=True), fits(host)])
+    assert done.returncode == 0, done.stdout + done.stderr
+    place = done.stdout.split("Place the first certificate]")[1].split("TASK")[0]
+    assert "skipping" in place
+
+
 @pytest.mark.parametrize(
     ("after", "stops"), [("Ask for", "has asked"), ("Sign it", "has finished")]
 )
