@@ -214,6 +214,7 @@ def _keep_client(
     due = (
         found is None
         or certificates.is_due(found, authority.now)
+        or certificates.outlives(found, authority.now, days)
         or not certificates.is_issued_by(found, authority.issuing)
         or not _has_key(authority, name, found, request)
         # A run that was interrupted has left the file of one that was taken back.

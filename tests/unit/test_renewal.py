@@ -81,6 +81,38 @@ def test_a_timer_that_ends_with_a_session_is_no_promise(
     assert said in " ".join(done.stdout.split())
 
 
+def test_a_life_that_nobody_renews_in_time_or_believes_is_refused(play: Play) -> None:
+    (task,) = [task for task in load("tasks/survey.yml") if "Refuse a life" in task["name"]]
+    usual = {"pki_leaf_days": 90, "pki_client_days": 90, "pki_clients": {"alice": {}}}
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({}, ""),
+        ({"pki_leaf_days": 7, "airlock_visit_days": 1}, ""),
+        ({"pki_leaf_days": 825, "pki_client_days": "825"}, ""),
+        ({"pki_leaf_days": 29}, "pki_leaf_days: expected 30 to 825, found 29:"),
+        ({"pki_client_days": "29"}, "pki_client_days: expected 30 to 825, found 29:"),
+        ({"pki_client_days": 826}, "pki_client_days: expected 30 to 825, found 826:"),
+        ({"pki_client_days": 1, "pki_clients": {}}, ""),  # nobody has one
+        ({"pki_client_days": 0, "pki_clients": {}}, "pki_client_days: expected 1 to 825"),
+    ]
+    done = play(
+        vars_files=[str(ROOT / "roles/pki/vars/main.yml")],
+        tasks=[
+            {
+                **task,
+                "name": f"case {n}",
+                "vars": {"airlock_visit_days": 15, **usual, **case},
+                "ignore_errors": True,
+            }
+            for n, (case, _said) in enumerate(cases)
+        ],
+    )
+    parts = [" ".join(part.split()) for part in done.stdout.split("TASK [case ")[1:]]
+    assert len(parts) == len(cases), done.stdout + done.stderr
+    for (_case, said), part in zip(cases, parts, strict=True):
+        assert ("failed:" in part) == bool(said), part
+        assert said in part
+
+
 @pytest.mark.parametrize(
     ("arguments", "removed"),
     [((), True), (("--limit", "one"), False), (("--limit", "one,two"), True)],

@@ -217,6 +217,15 @@ def test_a_shorter_life_is_of_now_and_not_of_the_next_renewal(site: Path) -> Non
         assert due(site, key, NOW + DAY, days=days) == []
 
 
+def test_a_client_has_no_longer_life_than_is_declared_now(site: Path) -> None:
+    keep(site, clients={"alice": {}}, client_days=90)
+    reasons, clients = keep(site, NOW + DAY, clients={"alice": {}}, client_days=30)
+    assert reasons == ["issued a certificate to the client alice"]
+    assert clients[0]["until"] == f"{NOW + 31 * DAY:%Y-%m-%d}"
+    for days in (30, 90):  # a longer life begins with the next renewal
+        assert keep(site, NOW + DAY, clients={"alice": {}}, client_days=days)[0] == []
+
+
 def test_a_host_is_due_when_something_is_other_than_it_was(site: Path) -> None:
     key = certificates.make_key()
     assert due(site, key) == ["inference has no certificate"]
