@@ -276,6 +276,14 @@ def test_a_client_gets_files_for_itself_alone(site: Path) -> None:
     assert keep(site, clients={"alice": {}})[0] == []
 
 
+@pytest.mark.parametrize("name", ["../keys/ann", "a/b", "", ".", "Alice", "a\n", "0a", "a" * 32])
+def test_a_name_that_would_lead_elsewhere_is_none_of_a_client(site: Path, name: str) -> None:
+    before = sorted(site.rglob("*"))
+    with pytest.raises(AirlockError, match="airlock_clients: this cannot be the name of a client"):
+        keep(site, clients={name: {}})
+    assert sorted(site.rglob("*")) == before
+
+
 def test_a_client_with_a_request_keeps_its_key(site: Path) -> None:
     nothing = Scope((), ())
     (site / "agent.csr").write_bytes(request(nothing, name="whatever"))
