@@ -240,7 +240,9 @@ def test_a_passphrase_that_is_away_is_called_by_its_name(site: Path) -> None:
 def test_an_empty_passphrase_encrypts_no_root(tmp_path: Path) -> None:
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets/root.passphrase").write_text(" \n")
-    with pytest.raises(AirlockError, match=r"root\.passphrase: the passphrase of the root is empty"):
+    with pytest.raises(
+        AirlockError, match=r"root\.passphrase: the passphrase of the root is empty"
+    ):
         keep(tmp_path)
     assert not (tmp_path / "pki/root.key").exists()
     keep(tmp_path, passphrase="correct horse")  # noqa: S106

@@ -65,7 +65,9 @@ P256, NO_CURVE = bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030
 
 def unknown(data: bytes) -> bytes:
     """Return the first part of PEM with its key on a curve that nobody knows."""
-    begin, text, end = re.findall(rb"(-{5}BEGIN .*?-{5}\n)(.*?)(-{5}END .*?-{5}\n)", data, re.DOTALL)[0]
+    begin, text, end = re.findall(
+        rb"(-{5}BEGIN .*?-{5}\n)(.*?)(-{5}END .*?-{5}\n)", data, re.DOTALL
+    )[0]
     der = base64.b64decode(text)
     assert P256 in der
     return bytes(begin + base64.encodebytes(der.replace(P256, NO_CURVE)) + end)
