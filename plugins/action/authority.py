@@ -84,6 +84,15 @@ class ActionModule(ControllerAction):
 
     @staticmethod
     def _provided(wanted: dict[str, Any], now: datetime) -> dict[str, Any]:
+        for name in ("certificate", "key"):
+            if not wanted[name]:  # Path("") would be the current directory
+                raise AirlockError.refuse(
+                    f"pki_server_certificate is provided, and there is no {name}",
+                    expected=f"a path in pki_provided_{name}",
+                    found="nothing",
+                    where=f"pki_provided_{name}",
+                    fix="set it, or set pki_server_certificate: made",
+                )
         chain, key = (Path(wanted[name]).read_bytes() for name in ("certificate", "key"))
         authority = Path(wanted["authority"]).read_bytes() if wanted["authority"] else b""
         found = provided_certificate.check(chain, key, wanted["names"], now, authority)

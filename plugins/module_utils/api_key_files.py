@@ -197,13 +197,14 @@ class _Files:
     ) -> api_keys.KeyRecord:
         """Return the record as it is wanted, without an overlap that is over."""
         start = api_keys.parse_time(record.not_before, where=self._record)
-        over = record.retiring is not None and record.retiring.until <= api_keys.format_time(now)
-        return replace(
-            record,
-            scope=wanted.scope,
-            not_after=api_keys.expiry(start, wanted.expires_days),
-            retiring=None if over else record.retiring,
-        )
+        end, retiring = api_keys.expiry(start, wanted.expires_days), record.retiring
+        if retiring is not None and retiring.until > end:
+            # Otherwise the secret before outlives this one, and its overlap keeps it from renewal.
+            half = start + timedelta(days=wanted.expires_days) / 2
+            retiring = replace(retiring, until=api_keys.format_time(half))
+        if retiring is not None and retiring.until <= api_keys.format_time(now):
+            retiring = None
+        return replace(record, scope=wanted.scope, not_after=end, retiring=retiring)
 
     def _was_rotated(self, current: api_keys.KeyRecord, orders: Orders, now: datetime) -> bool:
         """Tell whether an order to rotate is the same one again, and say so.

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .errors import AirlockError
+
 # What each authentication is, weakest first, and the weakest that a level of exposure allows.
 _AUTHENTICATION = {
     "key": "a key without TLS",
@@ -18,6 +20,7 @@ _AUTHENTICATION = {
 }
 _LEAST = {"local": "key", "internal": "tls", "network": "tls", "high": "mtls"}
 _CLIENT = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_NAME = "a name of a-z, 0-9 and -, beginning with a letter"
 # Of servers, for public authorities since 2020, which browsers and Apple's devices hold others to as well.
 _MOST_DAYS = 397
 
@@ -55,6 +58,17 @@ def check(
             "gets one, like alice: {}."
         )
     return found
+
+
+def check_client(name: str) -> None:
+    """Raise AirlockError unless a client may be called ``name``, which becomes a part of paths."""
+    if not _CLIENT.fullmatch(name):
+        raise AirlockError.refuse(
+            "this cannot be the name of a client",
+            expected=f"{_NAME}, 31 of them at most",
+            found=repr(name),
+            where="airlock_clients",
+        )
 
 
 def check_bound(
@@ -101,7 +115,7 @@ def _clients(clients: Mapping[Any, Any], hosts: Sequence[str]) -> list[str]:
     for name, entry in clients.items():
         where = f"airlock_clients.{name}"
         if not _CLIENT.fullmatch(str(name)):
-            found.append(f"{where}: expected a name of a-z, 0-9 and -, beginning with a letter.")
+            found.append(f"{where}: expected {_NAME}.")
         if name in hosts:
             found.append(
                 f"{where}: a host has this name, and revoke.yml could not tell them apart; give the client another."

@@ -12,6 +12,8 @@ from .files import read_limited, write_atomic
 
 FILE_MODE = 0o600
 _MAX_BYTES = 64
+# No backup is that many changes behind; a host that was taken over may say any number.
+_MOST_BEHIND = 2**20
 
 
 class Serial:
@@ -21,10 +23,11 @@ class Serial:
     """
 
     def __init__(self, directory: str, least: int, *, check: bool):
-        """``least`` is the highest number that a host has. Raises AirlockError and OSError."""
+        """``least`` is the highest number that a host claims. Raises AirlockError and OSError."""
         self._path = os.path.join(directory, "serial")
         self._check = check
-        self._last = max(self._read(), least)
+        own = self._read()
+        self._last = max(own, min(least, own + _MOST_BEHIND))
         self.number = self._last
 
     def _read(self) -> int:

@@ -329,7 +329,14 @@ class Authority(StagedFiles):
         if data is None:
             data = secrets.token_urlsafe(32).encode() + b"\n"
             self.write(path, data, mode=0o600)
-        return data.decode().strip()
+        passphrase = data.decode().strip()
+        if not passphrase:  # it would encrypt nothing
+            raise AirlockError.refuse(
+                "the passphrase of the root is empty",
+                where=str(path),
+                fix="restore it, or set airlock_ca_passphrase",
+            )
+        return passphrase
 
     def _make_probe(self) -> None:
         """Make the one certificate that was never good, for the probe of the list (see attacks)."""

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from ..module_utils import exposure
 from ..module_utils.errors import AirlockError
 from . import certificates
 from .authority import CLIENT, HOST, Authority
@@ -153,6 +154,8 @@ def keep_clients(
     then; one that is wanted again after it was not gets another. Returns id, state (``good`` or ``revoked``), file,
     end, the end of the one before and SHA-256 of each. Raises AirlockError and OSError.
     """
+    for name in wanted:
+        exposure.check_client(name)
     for name in authority.register.names(CLIENT):
         if name not in wanted:
             _part_from(authority, name, crl_days)
@@ -214,6 +217,7 @@ def _keep_client(
     due = (
         found is None
         or certificates.is_due(found, authority.now)
+        or certificates.outlives(found, authority.now, days)
         or not certificates.is_issued_by(found, authority.issuing)
         or not _has_key(authority, name, found, request)
         # A run that was interrupted has left the file of one that was taken back.

@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, cast
 
 from ..module_utils.errors import AirlockError
 from . import certificates
+from .foreign import reading
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 with contextlib.suppress(ImportError):  # ansible-core brings it; ansible-test imports without it
     from cryptography import x509
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.x509.oid import ExtendedKeyUsageOID
 
 _CERTIFICATE = "pki_provided_certificate"
 _AUTHORITY = "pki_provided_authority"
+_KINDS = "RSA, Ed25519 or ECDSA on a named curve"
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,13 @@ def check(
 
 def _load(data: bytes, where: str) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(data)
+        found = x509.load_pem_x509_certificates(data)
     except ValueError as exc:
         raise AirlockError.refuse("this is no certificate", expected="PEM", where=where) from exc
+    with reading("the key in a certificate", expected=_KINDS, where=where, fix="bring another"):
+        for one in found:
+            one.public_key()
+    return found
 
 
 def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -149,9 +155,9 @@ def _check_key(leaf: x509.Certificate, key: bytes) -> None:
     where = "pki_provided_key"
     try:
         private = serialization.load_pem_private_key(key, None)
-    except (TypeError, ValueError) as exc:
+    except (TypeError, ValueError, UnsupportedAlgorithm) as exc:
         raise AirlockError.refuse(
-            "this is no private key", expected="PEM without a passphrase", where=where
+            "this is no private key", expected=f"PEM without a passphrase, {_KINDS}", where=where
         ) from exc
     public = cast("CertificatePublicKeyTypes", private.public_key())
     if not certificates.same_key(public, leaf.public_key()):

@@ -28,6 +28,14 @@ ALIKE = {
             "airlock_api_keys: {ann: {services: [chat, embed]}}",
             "airlock_api_keys is not",
         ),
+        # What a role takes in the place of the shared ones.
+        ("airlock_clients: {alice: {}}", "pki_clients: {bob: {}}", "pki_clients is not"),
+        (
+            "airlock_api_keys: {ann: {services: [chat]}}",
+            "gateway_api_keys: {ann: {services: [embed]}}",
+            "gateway_api_keys is not",
+        ),
+        ("airlock_clients: {alice: {}}", "pki_clients: {alice: {}}", ""),
     ],
 )
 @pytest.mark.parametrize("arguments", [(), ("--limit", "two")])

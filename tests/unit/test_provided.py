@@ -27,7 +27,8 @@ def test_a_key_beside_the_certificate_is_not_placed_with_it(play: Play, tmp_path
         issuing, key.public_key(), "x", now + timedelta(days=30), now, server=scope
     )
     chain = [one.public_bytes(Encoding.PEM).decode() for one in (leaf, issuing.certificate)]
-    combined = tmp_path / "haproxy.pem"
+    combined = tmp_path / "site/certs/haproxy.pem"
+    combined.parent.mkdir(parents=True)
     combined.write_text(chain[0] + pem(key).decode() + chain[1])
     survey = yaml.safe_load((ROOT / "roles/pki/tasks/survey.yml").read_text())
     (task,) = [task for task in survey if "homelab.airlock.authority" in task]
@@ -38,11 +39,11 @@ def test_a_key_beside_the_certificate_is_not_placed_with_it(play: Play, tmp_path
         vars={
             **yaml.safe_load((ROOT / "roles/pki/defaults/main.yml").read_text()),
             **variables,
-            "airlock_site_dir": str(tmp_path),
+            "airlock_site_dir": str(tmp_path / "site"),
             "pki_server_names": ["ai.home.arpa"],
             "pki_server_certificate": "provided",
-            "pki_provided_certificate": str(combined),
-            "pki_provided_key": str(combined),
+            "pki_provided_certificate": "certs/haproxy.pem",  # below the site directory
+            "pki_provided_key": "certs/haproxy.pem",
         },
         tasks=[
             task,
@@ -53,6 +54,14 @@ def test_a_key_beside_the_certificate_is_not_placed_with_it(play: Play, tmp_path
                 }
                 for text, n in written.items()
             ),
+            {
+                "ansible.builtin.assert": {
+                    "that": [
+                        f"__pki_server_file == '{combined}'",
+                        "__pki_provided_authority_file == ''",
+                    ]
+                }
+            },
         ],
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -95,11 +95,11 @@ def test_this_machine_alone_trusts_nobody(play: Play, site: Path) -> None:
 def test_a_certificate_of_the_owners_is_trusted_by_whom_it_says(
     play: Play, site: Path, authority: str
 ) -> None:
-    path = f"{site}/{authority}" if authority else ""
-    said = recap(play, site, pki_server_certificate="provided", pki_provided_authority=path)
+    said = recap(play, site, pki_server_certificate="provided", pki_provided_authority=authority)
     assert ("there is nothing to do" in said) == (not authority)
     for word in ("copy FILE", "--cacert", "Android"):
         assert (word in said) == bool(authority)
+    assert (f"Trust:    {site}/{authority}, FILE below" in said) == bool(authority)
 
 
 def test_at_high_it_names_files_that_are_there(play: Play, site: Path) -> None:

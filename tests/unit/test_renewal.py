@@ -81,6 +81,38 @@ def test_a_timer_that_ends_with_a_session_is_no_promise(
     assert said in " ".join(done.stdout.split())
 
 
+def test_a_life_that_nobody_renews_in_time_or_believes_is_refused(play: Play) -> None:
+    (task,) = [task for task in load("tasks/survey.yml") if "Refuse a life" in task["name"]]
+    usual = {"pki_leaf_days": 90, "pki_client_days": 90, "pki_clients": {"alice": {}}}
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({}, ""),
+        ({"pki_leaf_days": 7, "airlock_visit_days": 1}, ""),
+        ({"pki_leaf_days": 825, "pki_client_days": "825"}, ""),
+        ({"pki_leaf_days": 29}, "pki_leaf_days: expected 30 to 825, found 29:"),
+        ({"pki_client_days": "29"}, "pki_client_days: expected 30 to 825, found 29:"),
+        ({"pki_client_days": 826}, "pki_client_days: expected 30 to 825, found 826:"),
+        ({"pki_client_days": 1, "pki_clients": {}}, ""),  # nobody has one
+        ({"pki_client_days": 0, "pki_clients": {}}, "pki_client_days: expected 1 to 825"),
+    ]
+    done = play(
+        vars_files=[str(ROOT / "roles/pki/vars/main.yml")],
+        tasks=[
+            {
+                **task,
+                "name": f"case {n}",
+                "vars": {"airlock_visit_days": 15, **usual, **case},
+                "ignore_errors": True,
+            }
+            for n, (case, _said) in enumerate(cases)
+        ],
+    )
+    parts = [" ".join(part.split()) for part in done.stdout.split("TASK [case ")[1:]]
+    assert len(parts) == len(cases), done.stdout + done.stderr
+    for (_case, said), part in zip(cases, parts, strict=True):
+        assert ("failed:" in part) == bool(said), part
+        assert said in part
+
+
 @pytest.mark.parametrize(
     ("arguments", "removed"),
     [((), True), (("--limit", "one"), False), (("--limit", "one,two"), True)],
@@ -399,6 +431,23 @@ def test_a_renewal_that_stops_leaves_a_pair_that_fits(
     assert before != (host / "edge.pem").read_bytes() == leaf
     assert (host / "edge.pem.key").stat().st_mode & 0o777 == 0o400
     assert sorted(path.name for path in host.iterdir()) == ["edge.pem", "edge.pem.key"]
+
+
+@pytest.mark.parametrize("text", ["", "-----BEGIN PRIVATE KEY-----\n"], ids=["empty", "damaged"])
+def test_a_key_that_cannot_be_read_is_replaced_with_its_certificate(
+    play: Play, renewal: Renewal, tmp_path: Path, text: str
+) -> None:
+    """The first certificate is not placed beside a key, or every later run would fail there."""
+    host = tmp_path / "etc"
+    done = play(tasks=renewal(first=True))
+    assert "Place the first certificate] " in done.stdout
+    assert "skipping" not in done.stdout
+    (host / "edge.pem.key").chmod(0o600)
+    (host / "edge.pem.key").write_text(text)
+    done = play(tasks=[*renewal(first=True), fits(host)])
+    assert done.returncode == 0, done.stdout + done.stderr
+    place = done.stdout.split("Place the first certificate]")[1].split("TASK")[0]
+    assert "skipping" in place
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ def test_a_prediction_asks_no_edge_that_still_takes_it(
     play: Play, arguments: tuple[str, ...], *, failed: bool
 ) -> None:
     facts = {
+        "gateway_state": "present",
         "__gateway_visitors": {"valid": "", "witness": ""},
         "__gateway_visitor": "",
         "__gateway_client": "localhost",
@@ -68,3 +69,21 @@ def test_a_prediction_asks_no_edge_that_still_takes_it(
     )
     assert (done.returncode != 0) == failed, done.stdout + done.stderr
     assert ("answer a good certificate and to refuse" in " ".join(done.stdout.split())) == failed
+
+
+@pytest.mark.parametrize(
+    ("playbook", "steps"),
+    [("renew", {"follow.yml"}), ("rotate", {"follow.yml"}), ("revoke", {"visit.yml", "cut.yml"})],
+)
+def test_a_front_door_that_is_removed_stays_so(playbook: str, steps: set[str]) -> None:
+    """A certificate changes, and nothing of the role that is absent is asked for or made again."""
+    (found,) = yaml.safe_load((ROOT / f"playbooks/{playbook}.yml").read_text())
+    at_the_door = {}
+    for one in found["tasks"]:
+        role = one.get("ansible.builtin.import_role") or one.get("ansible.builtin.include_role", {})
+        if role.get("tasks_from") in steps or "homelab.airlock.tls_probe" in one:
+            at_the_door[role.get("tasks_from", "probe")] = one.get("when", "")
+    assert set(at_the_door) == steps | ({"probe"} if playbook == "revoke" else set())
+    for when in at_the_door.values():
+        # The first one: what is behind it may not be defined then.
+        assert (when if isinstance(when, str) else when[0]) == "gateway_state == 'present'"

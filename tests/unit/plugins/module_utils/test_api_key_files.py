@@ -218,6 +218,30 @@ def test_a_renewal_waits_for_the_end_of_an_overlap(site: Path) -> None:
     assert "is renewed" in over.reasons[0]
 
 
+def test_a_shorter_life_ends_the_overlap_in_time_for_the_next_renewal(site: Path) -> None:
+    converge(str(site), ALICE, NOW)
+    old = key_of(site, "alice")
+    converge(str(site), ALICE, NOW + timedelta(days=15), orders=DUE)
+    new, shorter = key_of(site, "alice"), {"alice": Wanted(Scope(("chat",)), 6)}
+    (record,) = converge(str(site), shorter, NOW + timedelta(days=16), orders=DUE).records
+    assert record.retiring is not None and record.retiring.until == "2026-12-09T12:00:00Z"
+    assert states(site, [old, new], record, 17.9) == [api_keys.OK, api_keys.OK]
+    assert states(site, [old, new], record, 18) == [api_keys.EXPIRED, api_keys.OK]
+    again = converge(str(site), shorter, NOW + timedelta(days=17), orders=DUE)
+    assert (again.reasons, again.records) == ([], [record])
+    (renewed,) = converge(str(site), shorter, NOW + timedelta(days=18), orders=DUE).records
+    assert renewed.retiring is not None and renewed.retiring.until == record.not_after
+    assert states(site, [new, key_of(site, "alice")], renewed, 19) == [api_keys.OK] * 2
+
+
+def test_a_life_that_is_shortened_late_leaves_no_overlap_and_renews_at_once(site: Path) -> None:
+    converge(str(site), ALICE, NOW)
+    converge(str(site), ALICE, NOW + timedelta(days=15), orders=DUE)
+    shorter = {"alice": Wanted(Scope(("chat",)), 6)}
+    late = converge(str(site), shorter, NOW + timedelta(days=20), orders=DUE)
+    assert "is renewed" in late.reasons[0]
+
+
 def test_an_order_to_rotate_keeps_its_own_overlap(site: Path) -> None:
     converge(str(site), ALICE, NOW)
     orders = Orders(rotate=frozenset({"alice"}), overlap=timedelta(hours=2), renew=True)
@@ -578,3 +602,13 @@ def test_a_number_that_is_none_is_refused(site: Path) -> None:
     (site / "serial").write_text("many\n")
     with pytest.raises(AirlockError, match="serial: this is no number"):
         converge(str(site), ALICE, NOW)
+
+
+def test_a_host_that_lies_about_its_number_does_not_use_them_up(site: Path) -> None:
+    converge(str(site), ALICE, NOW)
+    claims = placed_keys.Placed(serial=2**53 - 1)
+    most = 1 + 2**20
+    assert converge(str(site), ALICE, NOW, placed=claims).serial == most
+    assert converge(str(site), ALICE, NOW, placed=placed_keys.Placed(serial=most)).serial == most
+    near = placed_keys.Placed(serial=1000)
+    assert converge(str(site), ALICE, NOW, placed=near).serial == 1000

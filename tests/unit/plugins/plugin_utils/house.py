@@ -36,6 +36,7 @@ def keep(
     clients: dict[str, Any] | None = None,
     anew: str = "",
     days: int = 90,
+    client_days: int = 90,
     check: bool = False,
     passphrase: str = "",
     placed: Mapping[str, bytes] | None = None,
@@ -45,7 +46,7 @@ def keep(
     known = {"placed": placed} if placed else {}
     with Authority.opened(site, now, passphrase=passphrase, check=check) as authority:
         authority.ensure(scope, days, **known)
-        kept = certificate_requests.keep_clients(authority, clients or {}, 90, days, anew)
+        kept = certificate_requests.keep_clients(authority, clients or {}, client_days, days, anew)
     if warnings is not None:
         warnings += authority.warnings
     return authority.reasons, kept

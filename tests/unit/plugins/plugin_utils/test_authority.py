@@ -217,6 +217,15 @@ def test_a_shorter_life_is_of_now_and_not_of_the_next_renewal(site: Path) -> Non
         assert due(site, key, NOW + DAY, days=days) == []
 
 
+def test_a_client_has_no_longer_life_than_is_declared_now(site: Path) -> None:
+    keep(site, clients={"alice": {}}, client_days=90)
+    reasons, clients = keep(site, NOW + DAY, clients={"alice": {}}, client_days=30)
+    assert reasons == ["issued a certificate to the client alice"]
+    assert clients[0]["until"] == f"{NOW + 31 * DAY:%Y-%m-%d}"
+    for days in (30, 90):  # a longer life begins with the next renewal
+        assert keep(site, NOW + DAY, clients={"alice": {}}, client_days=days)[0] == []
+
+
 def test_a_host_is_due_when_something_is_other_than_it_was(site: Path) -> None:
     key = certificates.make_key()
     assert due(site, key) == ["inference has no certificate"]
@@ -265,6 +274,14 @@ def test_a_client_gets_files_for_itself_alone(site: Path) -> None:
     assert key is not None and leaf is not None and len(others) == 1
     assert certificates.fingerprint(leaf) == clients[0]["sha256"]
     assert keep(site, clients={"alice": {}})[0] == []
+
+
+@pytest.mark.parametrize("name", ["../keys/ann", "a/b", "", ".", "Alice", "a\n", "0a", "a" * 32])
+def test_a_name_that_would_lead_elsewhere_is_none_of_a_client(site: Path, name: str) -> None:
+    before = sorted(site.rglob("*"))
+    with pytest.raises(AirlockError, match="airlock_clients: this cannot be the name of a client"):
+        keep(site, clients={name: {}})
+    assert sorted(site.rglob("*")) == before
 
 
 def test_a_client_with_a_request_keeps_its_key(site: Path) -> None:

@@ -237,6 +237,18 @@ def test_a_passphrase_that_is_away_is_called_by_its_name(site: Path) -> None:
     assert not (site / "secrets/root.passphrase").exists()
 
 
+def test_an_empty_passphrase_encrypts_no_root(tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/root.passphrase").write_text(" \n")
+    with pytest.raises(
+        AirlockError, match=r"root\.passphrase: the passphrase of the root is empty"
+    ):
+        keep(tmp_path)
+    assert not (tmp_path / "pki/root.key").exists()
+    keep(tmp_path, passphrase="correct horse")  # noqa: S106
+    assert b"ENCRYPTED" in (tmp_path / "pki/root.key").read_bytes()
+
+
 def test_a_root_in_its_last_year_is_not_asked_every_day_and_then_refused(site: Path) -> None:
     for years in range(1, 10):
         keep(site, NOW + years * 360 * DAY)

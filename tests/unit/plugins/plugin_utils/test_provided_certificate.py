@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import base64
+import re
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -9,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from ansible_collections.homelab.airlock.plugins.action.authority import ActionModule
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
 from ansible_collections.homelab.airlock.plugins.plugin_utils import (
     certificates,
@@ -53,6 +57,20 @@ def made(issuer: certificates.Identity, begin: datetime, end: datetime, *usages:
         oids = [getattr(ExtendedKeyUsageOID, name) for name in usages]
         builder = builder.add_extension(x509.ExtendedKeyUsage(oids), critical=False)
     return builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+# The last arc of P-256, and one that names no curve.
+P256, NO_CURVE = bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d03017f")
+
+
+def unknown(data: bytes) -> bytes:
+    """Return the first part of PEM with its key on a curve that nobody knows."""
+    begin, text, end = re.findall(
+        rb"(-{5}BEGIN .*?-{5}\n)(.*?)(-{5}END .*?-{5}\n)", data, re.DOTALL
+    )[0]
+    der = base64.b64decode(text)
+    assert P256 in der
+    return bytes(begin + base64.encodebytes(der.replace(P256, NO_CURVE)) + end)
 
 
 def of(*identities: certificates.Identity) -> bytes:
@@ -123,6 +141,8 @@ def test_one_that_no_client_accepts_is_refused(
     ("data", "key", "when", "sentence"),
     [
         (b"nonsense", pem(KEY), NOW, "this is no certificate"),
+        (unknown(chain(NAMES)), pem(KEY), NOW, "the key in a certificate cannot be read"),
+        (chain(NAMES), unknown(pem(KEY)), NOW, "this is no private key"),
         (chain(NAMES, order="leaf root"), pem(KEY), NOW, "the chain is out of order"),
         (chain(NAMES, order="issuing leaf"), pem(KEY), NOW, "the chain is out of order"),
         (chain(NAMES), b"nonsense", NOW, "this is no private key"),
@@ -139,3 +159,12 @@ def test_one_that_does_not_is_refused(
 ) -> None:
     with pytest.raises(AirlockError, match=sentence):
         check(data, key, when)
+
+
+@pytest.mark.parametrize("missing", ["certificate", "key"])
+def test_one_that_is_not_named_is_asked_for(tmp_path: Path, missing: str) -> None:
+    (tmp_path / "both.pem").write_bytes(chain(NAMES) + pem(KEY))
+    paths = {"certificate": str(tmp_path / "both.pem"), "key": str(tmp_path / "both.pem")}
+    wanted = {"names": NAMES, "authority": "", **paths, missing: ""}
+    with pytest.raises(AirlockError, match=f"expected a path in pki_provided_{missing}"):
+        ActionModule._provided(wanted, NOW)
