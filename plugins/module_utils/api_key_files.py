@@ -159,7 +159,7 @@ class _Files:
             return [self._make(wanted, now, reason)]
         if key and not api_keys.matches(key, record):
             raise self._strange()
-        current = self._current(record, wanted, now)
+        current = self._current(record, wanted, orders.overlap, now)
         # A longer life is none for a key that has ended: nobody looked after it since.
         end = min(record.not_after, current.not_after)
         if now >= api_keys.parse_time(end, where=self._record):
@@ -193,15 +193,19 @@ class _Files:
         return record
 
     def _current(
-        self, record: api_keys.KeyRecord, wanted: Wanted, now: datetime
+        self, record: api_keys.KeyRecord, wanted: Wanted, overlap: timedelta, now: datetime
     ) -> api_keys.KeyRecord:
         """Return the record as it is wanted, without an overlap that is over."""
         start = api_keys.parse_time(record.not_before, where=self._record)
+        life = timedelta(days=wanted.expires_days)
         end, retiring = api_keys.expiry(start, wanted.expires_days), record.retiring
-        if retiring is not None and retiring.until > end:
-            # Otherwise the secret before outlives this one, and its overlap keeps it from renewal.
-            half = start + timedelta(days=wanted.expires_days) / 2
-            retiring = replace(retiring, until=api_keys.format_time(half))
+        if retiring is not None and retiring.until > end and now < start + life:
+            # Otherwise the secret before outlives this one, and its overlap keeps it from renewal. Who has it gets
+            # an overlap, and this one what is left after that.
+            most = min(overlap, (start + life - now) / 2)
+            until = api_keys.format_time(max(start + life / 2, now + most))
+            self._say(f"it lives shorter now, and the one before it is good until {until}")
+            retiring = replace(retiring, until=until)
         if retiring is not None and retiring.until <= api_keys.format_time(now):
             retiring = None
         return replace(record, scope=wanted.scope, not_after=end, retiring=retiring)

@@ -85,11 +85,12 @@ class AnswerFilter:
         Raises Stopped, and AirlockError for a stream that keeps too much open.
         """
         pieces, holders = [], self._logprobs(document)
+        over: set[Channel | None] = set()
         unsaid = self._holding() if holders else set()
         for field in dialects.texts(self._dialect, document, streamed=True):
             if field.whole:
                 self._begins_nothing(document, field)
-                self._comes_once(field)
+                over.add(self._comes_whole(field))
                 self._whole(field)
             else:
                 pieces.append(field)
@@ -100,7 +101,7 @@ class AnswerFilter:
             ended = {
                 channel for channel in here.union(self._texts) if ends is None or channel[0] in ends
             }
-        before = self._flushed(ended - here)
+        before = self._flushed((ended - here) | over.intersection(self._texts))
         for field in pieces:
             self._piece(field, _channel(field) in ended)
         if holders:
@@ -176,24 +177,30 @@ class AnswerFilter:
         ):  # fmt: skip
             raise AirlockError("the backend opened a block with text.")
 
-    def _comes_once(self, field: TextField) -> None:
-        """Refuse the rest of a call's name or id, and drop what repeats it.
+    def _comes_whole(self, field: TextField) -> Channel | None:
+        """Empty what repeats the name of a call, and refuse the rest of one; return the arguments that another id ends.
 
-        Backends send both whole. Of pieces clients would put together what nobody has looked at; and a piece
-        cannot be held back, because clients call the tool that the first event of a call names.
+        Of pieces clients would put together what nobody has looked at, and none can be held back, because clients call
+        the tool that the first event of a call names. A name that grows comes whole each time.
         """
         if self._dialect not in dialects.CHOICES or field.kind != dialects.NAME:
-            return
-        key, text = (_channel(field), field.member), field.get()
-        known = self._names.get(key, "")
-        if known and text not in ("", known):
-            raise AirlockError("the backend sent the name of a tool call in pieces.")
-        if known:
+            return None
+        channel, text = _channel(field), field.get()
+        key = channel, field.member
+        known, ends = self._names.get(key, ""), None
+        if known == text:
             field.set("")
-        elif text:
-            if len(self._names) >= _MAX_NAMES:
-                raise AirlockError("the backend calls too many tools.")
+        elif text and not text.startswith(known):
+            if field.member != "id":
+                raise AirlockError("the backend sent the name of a tool call in pieces.")
+            # Some backends have one index for all calls.
+            self._names.pop((channel, "name"), None)
+            ends = channel[0], dialects.ARGUMENTS, channel[2]
+        if text:
             self._names[key] = text
+        if len(self._names) > _MAX_NAMES:
+            raise AirlockError("the backend calls too many tools.")
+        return ends
 
     def _logprobs(self, document: Document) -> list[tuple[int, Document]]:
         return list(dialects.logprobs(self._dialect, document))

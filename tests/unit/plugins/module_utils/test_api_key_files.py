@@ -234,12 +234,25 @@ def test_a_shorter_life_ends_the_overlap_in_time_for_the_next_renewal(site: Path
     assert states(site, [new, key_of(site, "alice")], renewed, 19) == [api_keys.OK] * 2
 
 
-def test_a_life_that_is_shortened_late_leaves_no_overlap_and_renews_at_once(site: Path) -> None:
+def test_a_life_that_is_shortened_late_leaves_time_to_both(site: Path) -> None:
     converge(str(site), ALICE, NOW)
+    old = key_of(site, "alice")
     converge(str(site), ALICE, NOW + timedelta(days=15), orders=DUE)
-    shorter = {"alice": Wanted(Scope(("chat",)), 6)}
-    late = converge(str(site), shorter, NOW + timedelta(days=20), orders=DUE)
-    assert "is renewed" in late.reasons[0]
+    new, shorter = key_of(site, "alice"), {"alice": Wanted(Scope(("chat",)), 6)}
+    orders = Orders(renew=True, overlap=timedelta(days=1))
+    late = converge(str(site), shorter, NOW + timedelta(days=20), orders=orders)
+    until = "2026-12-12T00:00:00Z"  # half of the day that is left
+    assert (
+        late.reasons[0]
+        == f"alice: it lives shorter now, and the one before it is good until {until}"
+    )
+    (record,) = late.records
+    assert states(site, [old, new], record, 20.4) == [api_keys.OK, api_keys.OK]
+    assert states(site, [old, new], record, 20.5) == [api_keys.EXPIRED, api_keys.OK]
+    again = converge(str(site), shorter, NOW + timedelta(days=20.4), orders=orders)
+    assert (again.reasons, again.records) == ([], [record])
+    (renewed,) = converge(str(site), shorter, NOW + timedelta(days=20.5), orders=orders).records
+    assert states(site, [new, key_of(site, "alice")], renewed, 20.9) == [api_keys.OK] * 2
 
 
 def test_an_order_to_rotate_keeps_its_own_overlap(site: Path) -> None:

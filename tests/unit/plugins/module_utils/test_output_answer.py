@@ -292,11 +292,34 @@ def test_the_first_event_of_a_call_has_all_of_its_name(last: str) -> None:
     assert called(calls(first, first, *more)) == [("call_1", f"look_{last}")]
 
 
-@pytest.mark.parametrize("field", ["id", "name"])
-def test_a_name_in_pieces_ends_the_stream(field: str) -> None:
+def test_a_name_in_pieces_ends_the_stream() -> None:
     pieces = ("AKIA", "IOSFODNN7EXAMPLE")
-    deltas = [{"id": one} if field == "id" else {"function": {"name": one}} for one in pieces]
     with pytest.raises(AirlockError, match="in pieces"):
-        called(calls(*deltas))
-    whole = {"id": "".join(pieces)} if field == "id" else {"function": {"name": "".join(pieces)}}
-    assert "AKIA" not in str(called(calls(whole)))
+        called(calls(*({"function": {"name": piece}} for piece in pieces)))
+    assert "AKIA" not in str(called(calls({"function": {"name": "".join(pieces)}})))
+
+
+def test_a_name_that_grows_is_whole_each_time() -> None:
+    deltas = [{"id": "x", "function": {"name": name}} for name in ("get", "get_weather")]
+    assert called(calls(*deltas)) == [("x", "get"), ("", "get_weather")]
+    deltas[1]["function"]["name"] = "get-" + PLANTED["aws"][0]
+    assert "AKIA" not in str(called(calls(*deltas)))
+
+
+def test_calls_that_share_an_index_are_two() -> None:
+    deltas: list[dict[str, Any]] = [
+        {
+            "id": name,
+            "function": {"name": name, "arguments": json.dumps({"for": f"{name} ghp"})[:-2]},
+        }
+        for name in ("one", "two")
+    ]  # the last characters of both may begin a secret
+    ends: dict[str, Any] = {"function": {"arguments": '"}'}}
+    data = calls(deltas[0], deltas[1], ends)
+    assert called(data) == [("one", "one"), ("two", "two")]
+    said, last = {"": ""}, ""
+    for event in streams_of.events(dialects.CHAT, filtered(dialects.CHAT, [data])[0]):
+        for call in event["choices"][0]["delta"].get("tool_calls", ()):
+            last = call.get("id") or last
+            said[last] = said.get(last, "") + call.get("function", {}).get("arguments", "")
+    assert said == {"": "", "one": '{"for": "one ghp', "two": '{"for": "two ghp"}'}
