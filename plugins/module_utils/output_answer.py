@@ -85,12 +85,12 @@ class AnswerFilter:
         Raises Stopped, and AirlockError for a stream that keeps too much open.
         """
         pieces, holders = [], self._logprobs(document)
-        over: set[Channel | None] = set()
+        over: set[Channel] = set()
         unsaid = self._holding() if holders else set()
         for field in dialects.texts(self._dialect, document, streamed=True):
             if field.whole:
                 self._begins_nothing(document, field)
-                over.add(self._comes_whole(field))
+                over |= self._comes_whole(field)
                 self._whole(field)
             else:
                 pieces.append(field)
@@ -177,17 +177,18 @@ class AnswerFilter:
         ):  # fmt: skip
             raise AirlockError("the backend opened a block with text.")
 
-    def _comes_whole(self, field: TextField) -> Channel | None:
+    def _comes_whole(self, field: TextField) -> set[Channel]:
         """Empty what repeats the name of a call, and refuse the rest of one; return the arguments that another id ends.
 
         Of pieces clients would put together what nobody has looked at, and none can be held back, because clients call
         the tool that the first event of a call names. A name that grows comes whole each time.
         """
         if self._dialect not in dialects.CHOICES or field.kind != dialects.NAME:
-            return None
+            return set()
         channel, text = _channel(field), field.get()
         key = channel, field.member
-        known, ends = self._names.get(key, ""), None
+        known = self._names.get(key, "")
+        ends: set[Channel] = set()
         if known == text:
             field.set("")
         elif text and not text.startswith(known):
@@ -195,7 +196,7 @@ class AnswerFilter:
                 raise AirlockError("the backend sent the name of a tool call in pieces.")
             # Some backends have one index for all calls.
             self._names.pop((channel, "name"), None)
-            ends = channel[0], dialects.ARGUMENTS, channel[2]
+            ends.add((channel[0], dialects.ARGUMENTS, channel[2]))
         if text:
             self._names[key] = text
         if len(self._names) > _MAX_NAMES:
