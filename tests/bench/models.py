@@ -83,8 +83,7 @@ class Goal:
         return cost[self.one] / cost[self.other]
 
     def is_met(self, cost: dict[str, float]) -> bool:
-        ratio = self.ratio(cost)
-        return ratio >= self.bound if self.least else ratio <= self.bound
+        return holds(self.ratio(cost), self.bound, least=self.least)
 
 
 def costs(
@@ -103,11 +102,15 @@ def costs(
     return best
 
 
+def holds(ratio: float, bound: float, *, least: bool) -> bool:
+    return ratio >= bound if least else ratio <= bound
+
+
 def judge(what: str, ratio: float, bound: float, wrong: list[str], *, least: bool = True) -> None:
     """Print a ratio; enter it among what is ``wrong`` when it is on the wrong side."""
     said = f"{what}: {ratio:.2f} x, {'least' if least else 'most'} {bound:.2f}"
     print(said)
-    if ratio < bound if least else ratio > bound:
+    if not holds(ratio, bound, least=least):
         wrong.append(said)
 
 
