@@ -41,11 +41,11 @@ ask: ## Ask the lab something: Q="Why is the sky blue?"
 verify: venv ## Attack the lab's inference host and file the evidence
 	$(PLAY) homelab.airlock.verify
 
-testinfra: venv ## Look at the lab from outside, with tests that know nothing of Ansible
-	AIRLOCK_SITE=$(LAB)/site pytest --ignore-glob='tests/testinfra/*/*' tests/testinfra
+testinfra: venv ## Look at the lab from outside, with tests that know nothing of Ansible: TESTS="FILE..."
+	AIRLOCK_SITE=$(LAB)/site pytest --ignore-glob='tests/testinfra/*/*' $(or $(TESTS),tests/testinfra)
 
 test: venv ## All tests, in a lab of their own
-	@tests/run-all $(STAGES)
+	@tests/run-all
 
 $(STAGES): venv
 	@tests/run-$@

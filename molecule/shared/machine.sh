@@ -23,5 +23,5 @@ install_packages() {
         apt-get -qq update || say "apt-get update reported errors; going on with what it has"
         apt_updated=yes
     fi
-    DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "$@" >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends "$@" >/dev/null
 }
