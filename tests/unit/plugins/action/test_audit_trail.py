@@ -75,7 +75,10 @@ def test_a_past_that_is_deleted_is_found_by_what_is_left(host: Host) -> None:
     assert host.proven([*left, host.lines[-1]], 3)["whole"], "kept three days it may be gone"
 
 
-@pytest.mark.parametrize(("seen", "whole"), [(NOW - DAY, False), (OLD, True)])
+# Named, because two workers have to collect the same names in two seconds.
+@pytest.mark.parametrize(
+    ("seen", "whole"), [(NOW - DAY, False), (OLD, True)], ids=["yesterday", "long ago"]
+)
 def test_a_past_that_is_deleted_whole_is_found_by_the_journal(
     host: Host, seen: int, whole: bool
 ) -> None:
