@@ -73,7 +73,11 @@ def test_a_prediction_asks_no_edge_that_still_takes_it(
 
 @pytest.mark.parametrize(
     ("playbook", "steps"),
-    [("renew", {"follow.yml"}), ("rotate", {"follow.yml"}), ("revoke", {"visit.yml", "cut.yml"})],
+    [
+        ("renew", {"follow.yml"}),
+        ("rotate", {"follow.yml", "rotate.yml"}),
+        ("revoke", {"visit.yml", "cut.yml", "revoke.yml"}),
+    ],
 )
 def test_a_front_door_that_is_removed_stays_so(playbook: str, steps: set[str]) -> None:
     """A certificate changes, and nothing of the role that is absent is asked for or made again."""
@@ -81,9 +85,41 @@ def test_a_front_door_that_is_removed_stays_so(playbook: str, steps: set[str]) -
     at_the_door = {}
     for one in found["tasks"]:
         role = one.get("ansible.builtin.import_role") or one.get("ansible.builtin.include_role", {})
-        if role.get("tasks_from") in steps or "homelab.airlock.tls_probe" in one:
+        of_the_door = role.get("name") == "homelab.airlock.gateway"
+        if (of_the_door and role["tasks_from"] in steps) or "homelab.airlock.tls_probe" in one:
             at_the_door[role.get("tasks_from", "probe")] = one.get("when", "")
     assert set(at_the_door) == steps | ({"probe"} if playbook == "revoke" else set())
     for when in at_the_door.values():
         # The first one: what is behind it may not be defined then.
         assert (when if isinstance(when, str) else when[0]) == "gateway_state == 'present'"
+
+
+@pytest.mark.parametrize(
+    ("doors", "refused"), [(("absent", "absent"), True), (("absent", "present"), False)]
+)
+@pytest.mark.parametrize(
+    ("playbook", "change"), [("rotate", "Make another key"), ("revoke", "Take the key back")]
+)
+def test_no_key_is_changed_where_no_host_has_a_front_door(
+    play: Play, playbook: str, change: str, doors: tuple[str, str], *, refused: bool
+) -> None:
+    """A host without one is passed over beside a host that has one."""
+    (found,) = yaml.safe_load((ROOT / f"playbooks/{playbook}.yml").read_text())
+    steps = {one["name"]: one for one in found["tasks"]}
+    before = ["Declare the front door", "Refuse a key where there is no front door"]
+    assert [name for name in steps if name in (*before, change)] == [*before, change]
+    said_here = {
+        "ansible.builtin.debug": {"msg": "{{ inventory_hostname }} changes"},
+        "when": steps[change]["when"],
+    }
+    here = HERE.removeprefix("here ")
+    hosts = [f"{name} {here} gateway_state={door}" for name, door in zip("ab", doors, strict=True)]
+    done = play(
+        "--extra-vars=key=guest",
+        inventory="\n".join(["[airlock_inference]", *hosts, ""]),
+        **{**found, "become": False, "tasks": [*(steps[name] for name in before), said_here]},
+    )
+    said = " ".join(done.stdout.split())
+    assert ("a front door on one of a, b, found gateway_state absent on each" in said) == refused
+    assert (done.returncode != 0) == refused, done.stdout + done.stderr
+    assert [name for name in "ab" if f"{name} changes" in said] == ([] if refused else ["b"])
