@@ -29,9 +29,9 @@ collection_tree() {
     printf '%s\n' "$tree"
 }
 
-# A real copy as a git tree: ansible-test refuses symlinks and asks git which files are content.
+# A real copy as a git tree, one for each script: ansible-test refuses symlinks and asks git which files are content.
 collection_copy() {
-    local copy=$ROOT/.build/ansible-test/ansible_collections/homelab/airlock
+    local copy=$ROOT/.build/ansible-test/${0##*/}/ansible_collections/homelab/airlock
     rm -rf "$copy"
     mkdir -p "$copy"
     git ls-files -z --cached --others --exclude-standard |

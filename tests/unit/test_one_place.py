@@ -170,3 +170,12 @@ def test_no_task_takes_the_name_of_a_variable(role: str) -> None:
         for name in _facts(yaml.safe_load(path.read_text(encoding="utf-8")))
     }
     assert said & set_ == set()
+
+
+def test_all_tests_are_all_of_them() -> None:
+    """A stage of the Makefile and a scenario of molecule that nobody runs would be green for ever."""
+    (stages,) = re.findall(r"^STAGES := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    script = (ROOT / "tests/run-all").read_text()
+    run = " ".join(re.findall(r"^(?:alone|by_twos)=\((.*)\)$", script, re.MULTILINE)).split()
+    scenarios = {f"molecule:{path.parent.name}" for path in ROOT.glob("molecule/*/molecule.yml")}
+    assert sorted(run) == sorted({*stages.split(), *scenarios} - {"molecule"})
