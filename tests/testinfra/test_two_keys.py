@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import statistics
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from conftest import Api
 
 ROUNDS = 7
+ATTEMPTS = 3  # what a busy machine adds is not there each time; a leak is
 TELLING = ("timings", "cached_tokens", "cache_read", "cache_n", "id_slot")
 
 
@@ -37,8 +39,8 @@ def fields(value: Any) -> Any:
     return [fields(item) for item in value] if isinstance(value, list) else None
 
 
-def test_a_guess_of_anothers_prompt_shows_nowhere(api: Api, other_api: Api) -> None:
-    time.sleep(61)  # until the gatekeeper trusts what the places remember
+def measure(api: Api, other_api: Api) -> dict[str, list[float]]:
+    """Return how long the first token took, by what was asked; no field of any answer may tell either."""
     seconds: dict[str, list[float]] = {"own": [], "guess": [], "new": []}
     for _round in range(ROUNDS):
         secret = prompt()
@@ -52,9 +54,24 @@ def test_a_guess_of_anothers_prompt_shows_nowhere(api: Api, other_api: Api) -> N
         for body in (repeated, guessed, unknown):
             assert [name for name in TELLING if name in body] == []
             assert fields(json.loads(body)) == fields(json.loads(unknown))
+    return seconds
+
+
+def judge(seconds: dict[str, list[float]]) -> None:
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     first, _middle, third = statistics.quantiles(seconds["new"])
     print({name: round(value, 3) for name, value in medians.items()}, "spread", third - first)
     assert medians["own"] < medians["new"] / 2, "the positive control: one's own prompt is faster"
     assert abs(medians["guess"] - medians["new"]) < max(third - first, medians["new"] / 5)
     assert medians["guess"] > (medians["own"] + medians["new"]) / 2, "whatever the noise"
+
+
+def test_a_guess_of_anothers_prompt_shows_nowhere(api: Api, other_api: Api) -> None:
+    time.sleep(61)  # until the gatekeeper trusts what the places remember
+    for _attempt in range(ATTEMPTS - 1):
+        # Outside of what is forgiven: a field that tells is wrong the first time.
+        seconds = measure(api, other_api)
+        with contextlib.suppress(AssertionError):
+            judge(seconds)
+            return
+    judge(measure(api, other_api))

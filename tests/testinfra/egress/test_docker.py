@@ -110,7 +110,7 @@ def test_a_restart_of_docker_opens_nothing_and_brings_back_what_was_allowed(
     inference: Host, client: Host, intent: dict[str, Any], outside: list[str], before: str
 ) -> None:
     inference.check_output("systemctl restart docker.service")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while len(inference.check_output("docker ps --quiet").split()) < len(CONTAINERS):
         assert time.monotonic() < deadline, inference.check_output("docker ps --all")
         time.sleep(0.5)

@@ -85,7 +85,7 @@ def reachable(site: Path) -> bool:
     """Does a connection of its own get in?"""
     config = str(site.parent / "ssh" / "config")
     done = subprocess.run(
-        ["ssh", "-F", config, "-o", "ConnectTimeout=2", "inference", "true"], check=False
+        ["ssh", "-F", config, "-o", "ConnectTimeout=10", "inference", "true"], check=False
     )
     return done.returncode == 0
 
@@ -106,7 +106,7 @@ def cutting(site: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         start_new_session=True,
     ) as process:
         try:
-            assert waits(cut_off, 60)
+            assert waits(cut_off, 240)
             yield before, process
         finally:
             if process.poll() is None:
@@ -132,8 +132,8 @@ def test_it_does_so_without_a_controller(cutting: Cutting, site: Path) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     assert cut_off()
     assert pending()
-    assert waits(lambda: not cut_off(), TIMEOUT + 10)
-    assert waits(lambda: not pending(), 10)
+    assert waits(lambda: not cut_off(), TIMEOUT + 60)
+    assert waits(lambda: not pending(), 60)
     assert rules() == before
     assert reachable(site)
 
@@ -142,7 +142,7 @@ def test_it_does_so_when_the_power_goes(cutting: Cutting, site: Path) -> None:
     before, process = cutting
     subprocess.run(["docker", "kill", "--signal", "KILL", CONTAINER], check=True)
     subprocess.run(["docker", "start", CONTAINER], check=True)
-    assert waits(lambda: reachable(site), 60)
+    assert waits(lambda: reachable(site), 240)
     assert rules() == before
     assert not pending()
     assert "restarted before anybody confirmed it" in inside(f"cat {CHANGES}/egress/outcome.json")
@@ -166,7 +166,7 @@ def test_a_flow_that_is_no_longer_allowed_ends_with_the_change(
         time.sleep(2)
         assert inference.run("systemctl is-active flow").rc == 0
         subprocess.run(command(site, drill_ssh_port=22), env=environment(), check=True)
-        assert waits(lambda: inference.run("systemctl is-active flow").rc != 0, 10)
+        assert waits(lambda: inference.run("systemctl is-active flow").rc != 0, 30)
     finally:
         inference.run("systemctl stop flow; systemctl reset-failed flow")
 

@@ -38,20 +38,20 @@ class Machine:
 
     def power(self, action: str) -> None:
         program = ROOT / "molecule" / "vm" / "files" / "vm"
-        subprocess.run([program, action, self.directory], check=True, timeout=60)
+        subprocess.run([program, action, self.directory], check=True, timeout=180)
 
     def ssh(self, script: str, address: str = "") -> subprocess.CompletedProcess[str]:
         """Run a script as root over a connection of its own, untagged unless there is an address."""
         return subprocess.run(
             [
-                *("ssh", "-F", self.ssh_config, "-o", "ConnectTimeout=5"),
+                *("ssh", "-F", self.ssh_config, "-o", "ConnectTimeout=20"),
                 *("-o", f"HostName={address or self.flat + '.10'}", "inference"),
                 f"sudo sh -c '{script}'",
             ],
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=180,
         )
 
     def started(self, program: str, *arguments: str) -> subprocess.Popen[str]:
@@ -81,7 +81,7 @@ class Machine:
     def boots(self) -> None:
         """Turn it on and wait until it answers on its VLAN."""
         self.power("start")
-        assert self.waits(lambda: self.answers(f"{self.vlan}.10"), 420)
+        assert self.waits(lambda: self.answers(f"{self.vlan}.10"), 900)
 
     def wire(self, *expression: str, since: float = 0.0) -> list[str]:
         """Return the recorded frames that match an expression of pcap-filter(7), a line each."""

@@ -45,7 +45,7 @@ def test_what_the_vlan_carries_is_tagged(machine: Machine) -> None:
     since = time.time()
     assert machine.answers(f"{machine.vlan}.10")
     host = f"host {machine.vlan}.10 and tcp port 22"
-    assert machine.waits(lambda: machine.wire(on_vlan(host), since=since), 5)
+    assert machine.waits(lambda: machine.wire(on_vlan(host), since=since), 30)
     assert machine.wire(host, since=since) == []
 
 
@@ -110,7 +110,7 @@ def test_nothing_leaves_between_power_on_and_the_first_rule(machine: Machine) ->
         made[:] = machine.run("cat /run/noise").split()  # empty while it is written anew
         return bool(made) and int(made[0]) > 500
 
-    assert machine.waits(enough, 60)
+    assert machine.waits(enough, 240)
     attempts = made[0]
     ours = f"tcp port 22 or {SIGNALLING}"
     # Not "not vlan", which moves what is behind it by the length of a tag (pcap-filter(7)).

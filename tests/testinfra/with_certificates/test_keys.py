@@ -16,7 +16,7 @@ from .conftest import ALICE, BOB
 
 if TYPE_CHECKING:
     from ..conftest import Answer, Api
-    from .conftest import House
+    from .conftest import Asked, House
 
 KEYS = "/etc/airlock/gateway/keys.json"
 TRAIL = "/var/log/airlock/audit/audit.jsonl"
@@ -135,11 +135,17 @@ def test_requests_at_a_time(house: House) -> None:
     with house.load("single") as asked:
         time.sleep(4)
     streams = [request for request in asked if (request.way, request.outcome) == ("stream", "200")]
+
+    def during(stream: Asked, moment: float) -> bool:
+        # The client's clock is not that of the house: the longer a busy machine takes, the more they are apart.
+        margin = min(2.0, max(0.2, (stream.ended - stream.began) / 4))
+        return stream.began + margin < moment < stream.ended - margin
+
     meanwhile = [
         request.outcome
         for request in asked
         for stream in streams
-        if request.way == "regular" and stream.began + 0.2 < request.began < stream.ended - 0.2
+        if request.way == "regular" and during(stream, request.began)
     ]
     assert set(meanwhile) == {"429"}
 

@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[3]
 ROLE = ROOT / "roles/gateway"
 SCOPE = Scope.of(["ai.home.arpa"], ["127.0.0.1"])
 # Seconds after its worker is there until the master surely takes signals: one that comes earlier is lost.
-_SETTLE = 0.2
+_SETTLE = 0.5
 # What systemd does between fork and exec (sd_listen_fds(3)).
 _HAND_OVER = """
 import os, sys
@@ -143,16 +143,20 @@ class Edge:
             stderr=log,
         )
         os.close(log)
-        self.wait(lambda: "Loading success" in (self.base / "log").read_text())
+        self.wait(lambda: self.loaded() > 0)
         time.sleep(_SETTLE)
 
     def reload(self) -> None:
-        """Have it read its files anew, and wait for the new process."""
+        """Have it read its files anew, and wait for the new process to serve."""
         assert self.process is not None
-        before = self.workers()
+        before, loaded = self.workers(), self.loaded()
         self.process.send_signal(signal.SIGUSR2)
-        self.wait(lambda: bool(self.workers() - before))
+        self.wait(lambda: bool(self.workers() - before) and self.loaded() > loaded)
         time.sleep(_SETTLE)
+
+    def loaded(self) -> int:
+        """Return how often a worker was ready."""
+        return (self.base / "log").read_text().count("Loading success")
 
     def workers(self) -> set[str]:
         assert self.process is not None
@@ -160,7 +164,7 @@ class Edge:
         return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
     def wait(self, until: Callable[[], bool]) -> None:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while not until():
             assert time.monotonic() < end, (self.base / "log").read_text()
             time.sleep(0.05)

@@ -195,6 +195,7 @@ class House:
         self.policy = "digest"
         self.peer = pwd.getpwuid(os.getuid()).pw_name
         self.skipped = 0
+        self.patience: float = 10  # seconds that a client waits
         self.socket = base / "http.sock"
         for directory in (self.config, self.trail, self.content, base / "releases"):
             directory.mkdir()
@@ -320,7 +321,7 @@ class House:
         self.runtime.close()
 
     def connect(self) -> UnixConnection:
-        self._connections.append(UnixConnection(self.socket))
+        self._connections.append(UnixConnection(self.socket, self.patience))
         return self._connections[-1]
 
     def ask(
@@ -412,3 +413,15 @@ def eventually(condition: Callable[[], bool], seconds: float = 5) -> bool:
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
     return condition()
+
+
+def best(trial: Callable[[], float], enough: float = 1) -> float:
+    """Return the shortest of up to three times, the first that is enough.
+
+    A machine that stalls makes one trial long; what is slow by itself is slow each time.
+    """
+    shortest = trial()
+    for _again in range(2):
+        if shortest >= enough:
+            shortest = min(shortest, trial())
+    return shortest

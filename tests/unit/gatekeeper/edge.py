@@ -9,12 +9,13 @@ import re
 import socket
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 from .conftest import ROOT, House
 
+PATIENCE = 10  # seconds for what has to come: a connection, and the first byte of an answer
 SECONDS = 1  # that a client has for header and body; the role's default would make tests wait
 
 
@@ -39,17 +40,24 @@ class Edge:
         self._context = ssl.create_default_context(cafile=str(authority))
 
     def connect(self) -> ssl.SSLSocket:
-        plain = socket.create_connection(("127.0.0.1", self._port), timeout=SECONDS + 0.5)
+        plain = socket.create_connection(("127.0.0.1", self._port), timeout=PATIENCE)
         return self._context.wrap_socket(plain, server_hostname="127.0.0.1")
 
-    def send(self, *parts: bytes) -> bytes:
-        """Send the parts in one connection; return all that comes back until it is closed."""
+    def send(self, *parts: bytes, heard: Callable[[bytes], None] | None = None) -> bytes:
+        """Send the parts in one connection; return all that comes back until it is closed.
+
+        ``heard`` is told all that came so far, each time that more comes.
+        """
         received = bytearray()
         with self.connect() as connection, contextlib.suppress(OSError):
             for part in parts:
                 connection.sendall(part)
             while chunk := connection.recv(65536):
                 received += chunk
+                if heard is not None:
+                    heard(bytes(received))
+                else:  # a connection that is kept says nothing more
+                    connection.settimeout(SECONDS + 0.5)
         return bytes(received)
 
     def request(
@@ -59,6 +67,7 @@ class Edge:
         headers: str = "",
         body: bytes = b"",
         method: str = "",
+        heard: Callable[[bytes], None] | None = None,
     ) -> bytes:
         """Send one request with the house's key, bytes as they stand; return what comes back."""
         method = method or ("POST" if body else "GET")
@@ -67,7 +76,7 @@ class Edge:
             head += f"Authorization: Bearer {self.house.key}\r\n"
         if body:
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        return self.send(f"{head}{headers}\r\n".encode("latin-1") + body)
+        return self.send(f"{head}{headers}\r\n".encode("latin-1") + body, heard=heard)
 
 
 def statuses(answer: bytes) -> list[int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -386,7 +387,7 @@ def test_a_header_or_body_that_trickles_in_is_given_up(edge: Edge) -> None:
             connection.sendall(start)
             connection.settimeout(0.2)
             answer = b""
-            while time.monotonic() - began < SECONDS + 5:
+            while time.monotonic() - began < SECONDS + 9:
                 try:
                     part = connection.recv(65536)
                 except TimeoutError:
@@ -400,7 +401,7 @@ def test_a_header_or_body_that_trickles_in_is_given_up(edge: Edge) -> None:
                 if not part:
                     break
                 answer += part
-        assert time.monotonic() - began < SECONDS + 3
+        assert time.monotonic() - began < SECONDS + 8  # by default it would be 10
         assert statuses(answer) in ([408], [400], [])
 
 
@@ -436,12 +437,19 @@ def test_an_answer_with_a_hostile_form_does_not_pass(edge: Edge) -> None:
         def unknown(handler: Any) -> None:
             begin_stream(handler)
             send_chunk(handler, b'data: {"choices":[{"delta":{"content":"No. "}}]}\n\n')
-            time.sleep(0.1)
+            first.wait(10)  # so that the client has it before the second comes
             send_chunk(handler, b'data: {"slots":[{"prompt":"of somebody else"}]}\n\n')
             send_chunk(handler, b"")
 
+        def heard(so_far: bytes) -> None:
+            if b"No. " in so_far:
+                first.set()
+
+        first = threading.Event()
         house.runtime.behave = unknown
-        answer = edge.request(body=json.dumps({**HONEST, "stream": True}).encode())
+        body = json.dumps({**HONEST, "stream": True}).encode()
+        answer = edge.request(body=body, heard=heard)
+        assert first.is_set()
         assert b'"content":"No. "' in answer
         assert b"somebody" not in answer
         assert b"backend_broken" in answer

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from ansible_collections.homelab.airlock.plugins.module_utils import canonical
 from ansible_collections.homelab.airlock.plugins.module_utils.errors import AirlockError
 
+from .slow import slowness
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"])),
     lambda inner: (
@@ -39,7 +41,8 @@ def test_looking_for_the_key_that_appears_twice_takes_no_time() -> None:
     began = time.process_time()
     with pytest.raises(AirlockError, match="'79999' appears twice"):
         canonical.loads(f'{{{keys},"79999":0}}'.encode())
-    assert time.process_time() - began < 1
+    took = time.process_time() - began
+    assert took < slowness()
 
 
 @pytest.mark.parametrize(
