@@ -11,7 +11,9 @@ import json
 import os
 import shlex
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,30 @@ Play = Callable[..., "subprocess.CompletedProcess[str]"]
 
 def host_of(name: str, *, sudo: bool) -> Host:
     return testinfra.get_host(f"ssh://{name}", ssh_config=str(SSH_CONFIG), sudo=sudo)
+
+
+@contextmanager
+def witnessed(program: str, *arguments: str, linger: float) -> Iterator[dict[str, Any]]:
+    """Run a witness as root on the host outside; what it prints as JSON is under ``seen`` when all is over.
+
+    It is there when it has said ``ready``, stays ``linger`` seconds longer, and ends with its standard input.
+    """
+    found: dict[str, Any] = {}
+    command = shlex.join(["sudo", "python3", "-c", program, *arguments])
+    with subprocess.Popen(
+        ["ssh", "-F", str(SSH_CONFIG), "wan", command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield found
+        time.sleep(linger)
+        out, err = process.communicate()
+    assert process.returncode == 0, err
+    found["seen"] = json.loads(out)
 
 
 def key_file(intent: dict[str, Any], number: int = 0) -> Path:

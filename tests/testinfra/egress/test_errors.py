@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import secrets
 import shlex
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 from testinfra.host import Host
+
+from ..conftest import witnessed
 
 # Sends TOKEN from the address of somebody else, as any user may over IPv6 (IPV6_FREEBIND, ipv6(7)).
 LIAR = """
@@ -68,12 +67,6 @@ def python(program: str, *arguments: object, user: str = "") -> str:
 
 
 @pytest.fixture(scope="module")
-def wan(site: Path) -> list[str]:
-    """Return what to put before a command to run it on the host outside, as root."""
-    return ["ssh", "-F", str(site.parent / "ssh" / "config"), "wan", "sudo"]
-
-
-@pytest.fixture(scope="module")
 def outside(intent: dict[str, Any]) -> dict[str, Any]:
     [target] = intent["airlock_probe_targets"]
     return target
@@ -89,23 +82,13 @@ def open_host(inference: Host) -> Iterator[None]:
         inference.check_output("systemctl reload airlock-egress")
 
 
-def told(wan: list[str], act: Callable[[str], object]) -> int:
+def told(act: Callable[[str], object]) -> int:
     """Return how many packets with a fresh token in them come to the host outside while ``act`` uses it."""
     token = secrets.token_hex(16)
-    with subprocess.Popen(
-        [*wan, python(WITNESS, token)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as witness:
-        assert witness.stdout is not None
-        assert witness.stdout.readline() == "ready\n"
+    # What is held back until a neighbour is known gets out or ends within 3 s.
+    with witnessed(WITNESS, token, linger=5) as found:
         act(token)
-        time.sleep(5)  # what is held back until a neighbour is known gets out or ends within 3 s
-        out, err = witness.communicate()
-    assert witness.returncode == 0, err
-    return int(out)
+    return int(found["seen"])
 
 
 def lies_to_the_host_itself(inference: Host, outside: dict[str, Any], token: str) -> None:
@@ -144,18 +127,17 @@ def forge(inference: Host, outside: dict[str, Any], token: str, ttl: int) -> Non
 )
 def test_no_error_carries_what_it_quotes(
     inference: Host,
-    wan: list[str],
     outside: dict[str, Any],
     attack: Callable[[Host, dict[str, Any], str], None],
     without_rules: bool,
 ) -> None:
-    assert told(wan, lambda token: attack(inference, outside, token)) == 0
+    assert told(lambda token: attack(inference, outside, token)) == 0
     if without_rules:
         with open_host(inference):
-            assert told(wan, lambda token: attack(inference, outside, token)) > 0
+            assert told(lambda token: attack(inference, outside, token)) > 0
 
 
-def test_no_restart_leaves_a_gap(inference: Host, wan: list[str], outside: dict[str, Any]) -> None:
+def test_no_restart_leaves_a_gap(inference: Host, outside: dict[str, Any]) -> None:
     def flood(token: str, seconds: float) -> str:
         return python(FLOOD, outside["address4"], token, seconds, user="nobody")
 
@@ -166,8 +148,8 @@ def test_no_restart_leaves_a_gap(inference: Host, wan: list[str], outside: dict[
         )
 
     try:
-        assert told(wan, restarts) == 0
+        assert told(restarts) == 0
     finally:
         inference.check_output("systemctl restart docker")  # its rules went with the flush
     with open_host(inference):
-        assert told(wan, lambda token: inference.run(flood(token, 1))) > 0
+        assert told(lambda token: inference.run(flood(token, 1))) > 0

